@@ -1,0 +1,7 @@
+"""Ways to answer, one per file: ``recipe.fit(ppl, model, *data, seed=..., settings=recipe.Settings(...)) -> Posterior``."""
+
+from __future__ import annotations
+
+from scalemix.inference import mean_field, nuts, svi
+
+__all__ = ["mean_field", "nuts", "svi"]

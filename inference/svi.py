@@ -1,0 +1,73 @@
+"""Stochastic variational inference with any guide: the language's autoguides, or your own.
+
+Maximizes the evidence lower bound ELBO(q) = E_q[log p(θ, y) − log q(θ)] (nats) with Adam, its step size falling exponentially.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scalemix.fitting import PrecisionSettings, build_posterior, inspect
+from scalemix.language import num_data_scope
+from scalemix.posterior import Posterior
+
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+
+__all__ = ["Settings", "fit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PrecisionSettings):
+    """How to optimize, and how many draws of the guide to keep.
+
+    Args:
+        num_steps: gradient steps.
+        learning_rate: Adam's first step size; the last is learning_rate · decay.
+        decay: factor by which the step size has fallen at the end.
+        num_particles: draws of q per gradient.
+        num_draws: draws of the fitted guide in the posterior.
+        init_scale: first standard deviation of an autoguide's normals (unconstrained space).
+    """
+
+    num_steps: int = 10_000
+    learning_rate: float = 0.01
+    decay: float = 0.01
+    num_particles: int = 1
+    num_draws: int = 2000
+    init_scale: float = 0.1
+
+
+def fit(
+    ppl: PPL,
+    model: Callable[..., Any],
+    *data: Any,
+    guide: Any,
+    seed: int,
+    settings: Settings | None = None,
+    num_data: int | None = None,
+    method: str = "svi",
+) -> Posterior:
+    """Fit ``guide`` to the posterior of ``model(ppl, *data)`` and draw from it.
+
+    Args:
+        data: arrays, data frames or dicts of arrays; the last one is the outcome.
+        guide: an autoguide class (``ppl.autoguide.AutoNormal``), an autoguide built for a native model, or a function
+            ``guide(ppl, *data)`` (wrap a native one in ``sm.native``).
+        seed: a whole number; the same seed gives the same fit.
+        num_data: the size of the whole data set if ``data`` is a part of it (scales the likelihood in ``ppl.data_plate``).
+        method: what the result calls itself.
+
+    Raises: ValueError if the guide misses a site of the model or adds one, for discrete sites, and for data that are not finite numbers.
+    """
+    settings = Settings() if settings is None else settings
+    token = num_data_scope.set(num_data)
+    try:
+        with ppl.engine.precision(settings.dtype, settings.device):
+            arrays, structure = inspect(ppl, model, data, seed=seed, method="SVI")
+            run = ppl.engine.svi(model, arrays, guide=guide, seed=seed, settings=settings)
+            return build_posterior(ppl, model, data, arrays, structure, run, method=method, seed=seed, settings=settings)
+    finally:
+        num_data_scope.reset(token)

@@ -1,0 +1,8 @@
+"""Generative stories, one per file, each written once for Pyro and NumPyro: ``model(ppl, x, y=None, *, prior, ...)``."""
+
+from __future__ import annotations
+
+from scalemix.models.linear import linear
+from scalemix.models.mlp import mlp
+
+__all__ = ["linear", "mlp"]

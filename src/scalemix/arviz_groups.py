@@ -1,0 +1,131 @@
+"""Posterior to and from ArviZ's groups: xarray data sets built once, for ArviZ 0.x and 1.x, and the netCDF file on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray
+
+from scalemix.posterior import Info, Posterior
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["groups", "load", "save", "to_arviz"]
+
+SCHEMA = "scalemix posterior 1"
+
+
+def groups(posterior: Posterior) -> dict[str, xarray.Dataset]:
+    """The data sets of every group that has something in it."""
+    stats = {"lp": posterior.log_joint, **posterior.sample_stats}
+    if posterior.log_guide is not None:
+        stats["log_guide"] = posterior.log_guide
+    result = {
+        "posterior": _dataset(posterior.draws, posterior),
+        "sample_stats": _dataset(stats, posterior),
+        "log_likelihood": _dataset(posterior.log_likelihood, posterior),
+        "posterior_predictive": _dataset(posterior.predictive_draws, posterior),
+        "prior": _dataset(posterior.prior_draws, posterior),
+        "observed_data": _dataset(posterior.observed, posterior, lead=()),
+        "constant_data": _dataset(posterior.constant, posterior, lead=()),
+    }
+    if posterior.losses is not None:
+        result["sample_stats"]["loss"] = xarray.DataArray(posterior.losses, dims=["svi_step"])
+    spec = {"schema": SCHEMA, "info": posterior.info.to_dict(), "latents": posterior.latents}
+    result["posterior"].attrs = {
+        "scalemix": json.dumps(spec),
+        "inference_library": posterior.info.backend,
+        "sampling_time": posterior.info.seconds_run,
+    }
+    return {name: dataset for name, dataset in result.items() if dataset.variables}
+
+
+def to_arviz(posterior: Posterior) -> Any:
+    """``arviz.InferenceData`` where ArviZ still has it, else the ``DataTree`` that ArviZ 1.x works on."""
+    import arviz
+
+    datasets = groups(posterior)
+    if hasattr(arviz, "InferenceData"):
+        return arviz.InferenceData(**datasets)
+    return xarray.DataTree.from_dict(datasets)
+
+
+def save(posterior: Posterior, path: Path) -> Path:
+    """Write to a temporary name in the same folder, force it to disk, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        xarray.DataTree.from_dict(groups(posterior)).to_netcdf(temporary, engine="h5netcdf")
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"the posterior cannot be written to {path} ({error.strerror or error}): choose a folder that you can write to") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> Posterior:
+    """Read the groups back; nothing in the file is ever run."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: give the path of a netCDF file that Posterior.save wrote")
+    try:
+        with xarray.open_datatree(path, engine="h5netcdf") as tree:
+            datasets = {name: node.to_dataset().load() for name, node in tree.children.items()}
+        spec = json.loads(datasets["posterior"].attrs["scalemix"])
+        if spec["schema"] != SCHEMA:
+            raise ValueError(f"{path} was written as {spec['schema']!r}, and this version reads {SCHEMA!r}: load it with the version that wrote it")
+        info, latents = Info(**spec["info"]), tuple(spec["latents"])
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a posterior that scalemix wrote, or is damaged ({error}): fit again or give another file") from error
+    arrays = {name: {str(key): value.values for key, value in dataset.data_vars.items()} for name, dataset in datasets.items()}
+    stats = arrays["sample_stats"]
+    losses = stats.pop("loss", None)
+    log_joint = stats.pop("lp")
+    dims, coords = _dims_and_coords(datasets)
+    return Posterior(
+        arrays["posterior"],
+        latents,
+        info,
+        log_joint,
+        arrays.get("log_likelihood", {}),
+        log_guide=stats.pop("log_guide", None),
+        sample_stats=stats,
+        losses=losses,
+        dims=dims,
+        coords=coords,
+        observed=arrays.get("observed_data", {}),
+        constant=arrays.get("constant_data", {}),
+        prior_draws=arrays.get("prior", {}),
+        predictive_draws=arrays.get("posterior_predictive", {}),
+    )
+
+
+def _dataset(values: Mapping[str, np.ndarray], posterior: Posterior, *, lead: tuple[str, ...] = ("chain", "draw")) -> xarray.Dataset:
+    variables = {}
+    for name, value in values.items():
+        names = posterior.dims.get(name, ())
+        missing = value.ndim - len(lead) - len(names)
+        extra = [f"{name}_dim_{axis}" for axis in range(missing)] if not names else []
+        variables[name] = ((*lead, *extra, *names), value)
+    used = {dim for dims, _ in variables.values() for dim in dims}
+    coords: dict[str, Any] = {dim: labels for dim, labels in posterior.coords.items() if dim in used}
+    if variables and lead:
+        first = next(iter(values.values()))
+        coords |= {"chain": np.arange(first.shape[0]), "draw": np.arange(first.shape[1])}
+    return xarray.Dataset(variables, coords=coords)
+
+
+def _dims_and_coords(datasets: dict[str, xarray.Dataset]) -> tuple[dict[str, tuple[str, ...]], dict[str, list]]:
+    dims: dict[str, tuple[str, ...]] = {}
+    coords: dict[str, list] = {}
+    for group in ("posterior", "log_likelihood", "observed_data", "constant_data"):
+        for name, variable in datasets.get(group, xarray.Dataset()).data_vars.items():
+            dims[str(name)] = tuple(str(dim) for dim in variable.dims if dim not in ("chain", "draw"))
+            coords |= {str(dim): variable.coords[dim].values.tolist() for dim in variable.dims if dim in variable.coords}
+    return dims, {dim: labels for dim, labels in coords.items() if dim not in ("chain", "draw")}

@@ -1,0 +1,107 @@
+"""What a variational fit says of itself: has the ELBO settled, how far is the guide from the posterior, what does it predict.
+
+All three use only what the fit kept: the loss of each step, and log p(θ, y), log q(θ) and log p(yᵢ | θ) at draws of the guide.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scalemix.comparison.loo import Loo, leave_one_out, log_likelihood_matrix
+from scalemix.comparison.psis import khat_threshold, psis
+
+if TYPE_CHECKING:
+    from scalemix.posterior import Posterior
+
+__all__ = ["ElboTrend", "elbo_trend", "guide_khat", "guide_loo"]
+
+NUM_BATCHES = 20
+MIN_BATCHES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElboTrend:
+    """The last stretch of an optimization.
+
+    Attributes:
+        movement: linear trend of the ELBO over the window, last minus first, nats (up is better); nan if it cannot be told.
+        standard_error: Monte Carlo standard error of ``movement``, nats.
+        window: number of steps looked at.
+        converged: whether the ELBO stands still.
+        reason: the judgment in words.
+    """
+
+    movement: float
+    standard_error: float
+    window: int
+    converged: bool
+    reason: str
+
+
+def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float = 0.1, num_errors: float = 4.0) -> ElboTrend:
+    """Does the ELBO still move over the last ``fraction`` of the steps? By more than ``min_movement`` nats and ``num_errors`` errors: yes.
+
+    The window is cut into 20 batches and a line fitted to the batch means by least squares; ``movement`` is its slope times the window.
+    The standard error is that of the slope, from the scatter of the batch means about the line (18 degrees of freedom). Averaging in
+    batches keeps it right for losses that are correlated over fewer steps than a batch is long, where step-by-step residuals would make it
+    too small.
+
+    Args:
+        losses: (steps,) negative ELBO of each step, nats, noisy.
+    """
+    elbo = -np.asarray(losses, dtype=float).reshape(-1)
+    window = max(math.ceil(elbo.size * fraction), 1) if elbo.size else 0
+    num_batches = min(NUM_BATCHES, window // 2)
+    nan = math.nan
+    if num_batches < MIN_BATCHES:
+        steps = math.ceil(2 * MIN_BATCHES / fraction)
+        reason = f"{elbo.size} steps are too few to judge the ELBO: run at least num_steps={steps}"
+        return ElboTrend(movement=nan, standard_error=nan, window=window, converged=False, reason=reason)
+    length = window // num_batches
+    window = length * num_batches
+    if not np.isfinite(elbo[-window:]).all():
+        reason = "the ELBO is not finite at the end: lower learning_rate"
+        return ElboTrend(movement=nan, standard_error=nan, window=window, converged=False, reason=reason)
+    means = elbo[-window:].reshape(num_batches, length).mean(axis=1)
+    time = (np.arange(num_batches) + 0.5) / num_batches - 0.5
+    movement = float(time @ means / (time @ time))
+    residuals = means - means.mean() - movement * time
+    error = float(np.sqrt(residuals @ residuals / (num_batches - 2) / (time @ time)))
+    moves = abs(movement) > min_movement and abs(movement) > num_errors * error
+    told = f"{abs(movement):.2g} ± {error:.2g} nats over the last {window} steps"
+    if not moves:
+        return ElboTrend(movement=movement, standard_error=error, window=window, converged=True, reason=f"the ELBO moved by {told}")
+    direction, remedy = ("rises", "run more steps (num_steps=)") if movement > 0 else ("falls", "lower learning_rate")
+    reason = f"the ELBO still {direction}, by {told}: {remedy}"
+    return ElboTrend(movement=movement, standard_error=error, window=window, converged=False, reason=reason)
+
+
+def guide_khat(posterior: Posterior) -> float:
+    """k-hat of the ratios p(θ, y)/q(θ) at draws of the guide: below ``khat_threshold(S)`` they can be reweighted to the posterior.
+
+    Raises: ValueError for a posterior that has no guide.
+    """
+    return psis(_log_ratios(posterior).reshape(-1))[1]
+
+
+def guide_loo(posterior: Posterior, *, khat: float | None = None) -> Loo:
+    """Leave-one-out of the posterior by draws of a guide, weights p(θ, y)/q(θ)/p(yᵢ | θ); blank where k-hat exceeds its threshold.
+
+    The draws are the guide's and the weights correct for that, so this estimates the elpd of the exact posterior: plain PSIS-LOO on draws
+    of a guide takes q for the posterior and is wrong.
+    """
+    ratios = _log_ratios(posterior)
+    khat = psis(ratios.reshape(-1))[1] if khat is None else khat
+    if not khat <= khat_threshold(ratios.size):
+        return Loo.blank()
+    return leave_one_out(log_likelihood_matrix(posterior), ratios)
+
+
+def _log_ratios(posterior: Posterior) -> np.ndarray:
+    if posterior.log_guide is None:
+        raise ValueError("this posterior has no guide: k-hat and reweighting are for variational fits")
+    return np.asarray(posterior.log_joint, dtype=float) - np.asarray(posterior.log_guide, dtype=float)

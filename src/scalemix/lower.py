@@ -1,0 +1,171 @@
+"""The bridge: a prior value becomes sample statements, in each parametrization, in either language.
+
+    expanded (non-centered):   ξₖ ~ law,  z ~ N(0, σ₀²),           w = scale · Πξₖ · z      sites w_noise, w_base; w deterministic
+    hierarchical (centered):   ξₖ ~ law,  w ~ N(0, (scale σ₀ Πξₖ)²)                         sites w_noise, w
+    marginal:                  w ~ p(w)                                                     site  w
+
+The law of w is the same in each. Everything that can be decided without data is in the plan (``plan.py``), made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scalemix.noise import Noise
+from scalemix.plan import FactorPlan, Parametrization, Plan, make_plan
+from scalemix.priors import ScaleMixture
+
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+
+__all__ = ["Site", "check_guide", "check_values", "distribution", "recorded_sites", "weight"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a site made by ``ppl.weight`` is: of which weight, in which role, along which named axes.
+
+    ``role`` is "weight", "base", "noise" or "slab"; ``form`` the parametrization in words; ``noise`` the law of a noise site.
+    """
+
+    weight: str
+    role: str
+    axes: tuple[str, ...]
+    prior: ScaleMixture
+    form: str
+    noise: Noise | None = None
+
+
+_SITES: ContextVar[dict[str, Site] | None] = ContextVar("scalemix_sites", default=None)
+
+
+@contextmanager
+def recorded_sites() -> Iterator[dict[str, Site]]:
+    """Collect what the sites of the weights sampled inside are, for dims and for prediction."""
+    sites: dict[str, Site] = {}
+    token = _SITES.set(sites)
+    try:
+        yield sites
+    finally:
+        _SITES.reset(token)
+
+
+def weight(
+    ppl: PPL,
+    name: str,
+    shape: int | Sequence[int],
+    prior: ScaleMixture,
+    *,
+    axes: Sequence[str] | None = None,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    like: Any = None,
+) -> Any:
+    """Sample a weight; the contract is at ``scalemix.language.PPL.weight``."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    plan = make_plan(prior, shape, None if axes is None else tuple(axes), parametrization)
+    dist = ppl.dist if like is None else ppl.dist_like(like)
+    _record(name, prior, plan)
+    cell_scale = None if scale is None else _per_cell(scale, len(shape))
+    inner: Any = plan.base_scale
+    outer: Any = None
+    product: Any = None
+    for factor in plan.factors:
+        xi = _noise(ppl, dist, name, factor)
+        inner = _times(inner, _power(xi, factor.centering))
+        outer = _times(outer, _power(xi, 1.0 - factor.centering))
+        product = _times(product, xi) if plan.slab is not None else None
+    if plan.slab is not None:
+        cap = _per_cell(ppl.sample(f"{name}_slab", plan.slab.law(dist)), len(shape))
+        bound = cap if product is None else cap / ppl.sqrt(cap**2 + product**2)
+        inner = _times(inner, _power(bound, plan.slab_centering))
+        outer = _times(outer, _power(bound, 1.0 - plan.slab_centering))
+    if plan.direct:
+        return ppl.sample(name, _base_law(ppl, dist, plan, _times(inner, cell_scale), like))
+    base = ppl.sample(f"{name}_base", _base_law(ppl, dist, plan, inner, like))
+    return ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape))
+
+
+def distribution(ppl: PPL, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
+    """The marginal law of a weight; the contract is at ``scalemix.language.PPL.distribution``."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    plan = make_plan(prior, shape, None if axes is None else tuple(axes), "marginal")
+    return _base_law(ppl, ppl.dist, plan, plan.base_scale)
+
+
+def check_values(values: Mapping[str, Any], latents: Collection[str], sites: Collection[str]) -> None:
+    """Raise unless ``values`` has every latent site and no site that the model lacks."""
+    missing = sorted(set(latents) - set(values))
+    unknown = sorted(set(values) - set(sites))
+    if missing:
+        raise ValueError(f"log_density needs a value for the latent site {missing[0]!r} (missing: {', '.join(missing)}): add it to values")
+    if unknown:
+        raise ValueError(f"the model has no site {unknown[0]!r}: values may name {', '.join(sorted(sites))}")
+
+
+def _base_law(ppl: PPL, dist: Any, plan: Plan, scale: Any, like: Any = None) -> Any:
+    """Law of the base: normal with ``scale``, or with one noise integrated out; its event is the whole weight."""
+    ndim = len(plan.shape)
+    tied = plan.integrated.tied if plan.integrated is not None else ()
+    if not isinstance(scale, float):
+        scale = ppl.broadcast_to(scale, (*scale.shape[: scale.ndim - ndim], *plan.shape))
+    elif tied:
+        scale = ppl.full(plan.shape, scale, like)
+    law = dist.Normal(0.0, scale) if plan.integrated is None else plan.integrated.noise.marginal(dist, scale, tied)
+    if isinstance(scale, float):
+        law = law.expand(plan.shape)
+    return law.to_event(ndim - len(law.event_shape))
+
+
+def _noise(ppl: PPL, dist: Any, name: str, factor: FactorPlan) -> Any:
+    """Sample ξ and view it so that it broadcasts against the weight, batch dimensions of enclosing plates first."""
+    ndim = len(factor.shape)
+    law = factor.noise.folded_law(dist) if factor.centering > 0.0 else factor.noise.law(dist)
+    site = ppl.sample(f"{name}_{factor.label}", law.expand(factor.shape).to_event(ndim) if ndim else law)
+    xi = factor.noise.from_site(site)
+    return xi.reshape((*xi.shape[: xi.ndim - ndim], *factor.view))
+
+
+def _per_cell(scale: Any, ndim: int) -> Any:
+    """One scale per plate cell, viewed so that it broadcasts against weights of ``ndim`` dimensions."""
+    return scale.reshape((*scale.shape, *(1,) * ndim)) if hasattr(scale, "reshape") else float(scale)
+
+
+def _times(product: Any, term: Any) -> Any:
+    if term is None:
+        return product
+    return term if product is None else product * term
+
+
+def _power(xi: Any, exponent: float) -> Any:
+    """ξ^exponent, ``None`` for 1."""
+    if exponent == 0.0:
+        return None
+    return xi if exponent == 1.0 else xi**exponent
+
+
+def _record(name: str, prior: ScaleMixture, plan: Plan) -> None:
+    sites = _SITES.get()
+    if sites is None:
+        return
+    sites[name] = Site(name, "weight", plan.axes, prior, plan.form)
+    if not plan.direct:
+        sites[f"{name}_base"] = Site(name, "base", plan.axes, prior, plan.form)
+    for factor in plan.factors:
+        sites[f"{name}_{factor.label}"] = Site(name, "noise", factor.dims, prior, plan.form, factor.noise)
+    if plan.slab is not None:
+        sites[f"{name}_slab"] = Site(name, "slab", (), prior, plan.form, plan.slab)
+
+
+def check_guide(latents: Collection[str], guide_sites: Collection[str], auxiliary: Collection[str]) -> None:
+    """Raise unless the guide has exactly the model's latent sites, beside those it marks auxiliary."""
+    missing = sorted(set(latents) - set(guide_sites))
+    extra = sorted(set(guide_sites) - set(latents) - set(auxiliary))
+    if missing:
+        raise ValueError(f"the guide has no site {missing[0]!r}, which would silently be drawn from its prior: add it to the guide")
+    if extra:
+        raise ValueError(f"the guide samples {extra[0]!r}, which the model does not have: mark it infer={{'is_auxiliary': True}} or rename it")

@@ -1,0 +1,62 @@
+"""scalemix in NumPyro: the namespace a model receives as ``ppl``. Contracts of the names: ``scalemix.language.PPL``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+from numpyro.infer import autoguide
+
+from scalemix.language import kitchens
+
+from scalemix.numpyro import engine
+from scalemix.numpyro.distributions import dist, dist_like
+from scalemix.numpyro.primitives import (
+    array,
+    broadcast_to,
+    data_plate,
+    deterministic,
+    distribution,
+    exp,
+    factor,
+    full,
+    linear,
+    log_density,
+    param,
+    plate,
+    relu,
+    sample,
+    sigmoid,
+    sqrt,
+    tanh,
+    weight,
+)
+
+name = "numpyro"
+kitchens[name] = cast(Any, sys.modules[__name__])
+
+__all__ = [
+    "array",
+    "autoguide",
+    "broadcast_to",
+    "data_plate",
+    "deterministic",
+    "dist",
+    "dist_like",
+    "distribution",
+    "engine",
+    "exp",
+    "factor",
+    "full",
+    "linear",
+    "log_density",
+    "name",
+    "param",
+    "plate",
+    "relu",
+    "sample",
+    "sigmoid",
+    "sqrt",
+    "tanh",
+    "weight",
+]

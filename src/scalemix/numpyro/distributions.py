@@ -1,0 +1,86 @@
+"""Distributions that NumPyro lacks, and ``dist``: NumPyro's own with them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as numpyro_dist
+from jax import lax
+from numpyro.distributions import constraints
+
+from scalemix.special import horseshoe_log_prob, two_scale_normal_log_prob
+
+__all__ = ["Horseshoe", "TwoScaleNormal", "dist", "dist_like"]
+
+
+class Horseshoe(numpyro_dist.Distribution):
+    """Law of w = ξ z with ξ ~ C⁺(0, 1) and z ~ N(0, scale²). Formula: ``scalemix.special.horseshoe_log_prob``."""
+
+    arg_constraints = {"scale": constraints.positive}
+    support = constraints.real
+    reparametrized_params = ["scale"]
+
+    def __init__(self, scale: Any = 1.0, *, validate_args: bool | None = None) -> None:
+        self.scale = jnp.asarray(scale) * 1.0
+        super().__init__(batch_shape=jnp.shape(self.scale), validate_args=validate_args)
+
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        key_noise, key_base = jax.random.split(key)
+        shape = sample_shape + self.batch_shape
+        return self.scale * numpyro_dist.HalfCauchy(1.0).sample(key_noise, shape) * jax.random.normal(key_base, shape)
+
+    def log_prob(self, value: Any) -> jax.Array:
+        return horseshoe_log_prob(jnp, value, self.scale)
+
+
+class TwoScaleNormal(numpyro_dist.Distribution):
+    """Law of w = ξ z with ξ = high_scale with probability π, else low_scale, and z ~ N(0, 1); one ξ over the axes ``tied``.
+
+    The event reaches to the leftmost tied axis; without tied axes it is univariate. Formula: ``scalemix.special``.
+    """
+
+    arg_constraints = {
+        "inclusion_prob": constraints.unit_interval,
+        "low_scale": constraints.positive,
+        "high_scale": constraints.positive,
+    }
+    reparametrized_params = ["low_scale", "high_scale"]
+    pytree_aux_fields = ("tied",)
+
+    def __init__(
+        self, inclusion_prob: Any, low_scale: Any, high_scale: Any, *, tied: tuple[int, ...] = (), validate_args: bool | None = None
+    ) -> None:
+        self.tied = tuple(tied)
+        self.inclusion_prob = inclusion_prob
+        shape = lax.broadcast_shapes(jnp.shape(low_scale), jnp.shape(high_scale))
+        self.low_scale, self.high_scale = jnp.broadcast_to(low_scale, shape), jnp.broadcast_to(high_scale, shape)
+        split = len(shape) - max((-axis for axis in self.tied), default=0)
+        super().__init__(batch_shape=shape[:split], event_shape=shape[split:], validate_args=validate_args)
+
+    @property
+    def support(self) -> Any:
+        return constraints.independent(constraints.real, self.event_dim) if self.event_dim else constraints.real
+
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        key_gate, key_base = jax.random.split(key)
+        shape = sample_shape + self.batch_shape + self.event_shape
+        gate_shape = [1 if axis - len(shape) in self.tied else size for axis, size in enumerate(shape)]
+        gate = jax.random.bernoulli(key_gate, self.inclusion_prob, gate_shape)
+        return jnp.where(gate, self.high_scale, self.low_scale) * jax.random.normal(key_base, shape)
+
+    def log_prob(self, value: Any) -> jax.Array:
+        return two_scale_normal_log_prob(
+            jnp, value, jnp.asarray(self.inclusion_prob) * 1.0, self.low_scale, self.high_scale, self.tied, self.event_dim
+        )
+
+
+dist = SimpleNamespace(**{name: getattr(numpyro_dist, name) for name in dir(numpyro_dist) if not name.startswith("_")})
+dist.Horseshoe, dist.TwoScaleNormal = Horseshoe, TwoScaleNormal
+
+
+def dist_like(like: Any) -> Any:
+    """``dist`` for arrays like ``like``: JAX's Python numbers take the dtype and device of what they meet, so it is ``dist`` itself."""
+    return dist

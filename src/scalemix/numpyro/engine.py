@@ -1,0 +1,114 @@
+"""Running a model in NumPyro: NumPy arrays in, NumPy arrays out. Contracts: ``scalemix.language.Engine``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro import handlers
+from numpyro.infer.util import compute_log_probs
+
+from scalemix.language import Evaluation, Model, Predictive, Structure
+from scalemix.lower import recorded_sites
+from scalemix.numpyro.nuts import nuts
+from scalemix.numpyro.svi import svi
+
+__all__ = ["evaluate", "nuts", "precision", "predict", "sample_prior", "structure", "svi"]
+
+
+@contextmanager
+def precision(dtype: str, device: str) -> Iterator[None]:
+    platforms = {"cpu": "cpu", "gpu": "gpu"}
+    with jax.enable_x64(dtype == "float64"), jax.default_device(jax.devices(platforms[device])[0]):
+        yield
+
+
+def structure(model: Model, data: tuple, *, seed: int) -> Structure:
+    trace: dict[str, Any] = {}
+
+    def run(key: Any, args: tuple) -> None:
+        trace.update(handlers.trace(handlers.seed(model, key)).get_trace(_ppl(), *args))
+
+    with recorded_sites() as sites:
+        jax.eval_shape(run, jax.random.PRNGKey(seed), _arrays(data))  # shapes alone: nothing is compiled
+    samples = {name: site for name, site in trace.items() if site["type"] == "sample"}
+    latents = {name: np.shape(site["value"]) for name, site in samples.items() if not site["is_observed"]}
+    return Structure(
+        latents,
+        tuple(name for name in latents if samples[name]["fn"].is_discrete),
+        {name: np.shape(site["value"]) for name, site in trace.items() if site["type"] == "deterministic"},
+        {name: np.shape(site["value"]) for name, site in samples.items() if site["is_observed"]},
+        sites,
+    )
+
+
+def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: int) -> Evaluation:
+    args = (_ppl(), *_arrays(data))
+
+    def one(values: dict[str, Any]) -> tuple:
+        log_probs, trace = compute_log_probs(handlers.seed(model, 0), args, {}, values, sum_log_prob=False)
+        log_joint = sum((jnp.sum(log_prob) for log_prob in log_probs.values()), jnp.zeros(()))
+        deterministics = {name: site["value"] for name, site in trace.items() if site["type"] == "deterministic"}
+        observed = {
+            name: site["fn"].log_prob(site["value"])
+            for name, site in trace.items()
+            if site["type"] == "sample" and site["is_observed"]
+        }
+        return deterministics, log_joint, observed
+
+    deterministics, log_joint, log_likelihood = _over_draws(one, draws, chunk)
+    return Evaluation(deterministics, log_joint, log_likelihood)
+
+
+def predict(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> Predictive:
+    args = (_ppl(), *_arrays(inputs))
+
+    def one(keyed: tuple[Any, dict[str, Any]]) -> tuple:
+        key, values = keyed
+        trace = handlers.trace(handlers.substitute(handlers.seed(model, key), data=values)).get_trace(*args)
+        law = trace[site]["fn"]
+        return trace[site]["value"], *_moments(law)
+
+    num_draws = len(next(iter(draws.values())))
+    keys = jax.random.split(jax.random.PRNGKey(seed), num_draws)
+    return Predictive(*_over_draws(one, (keys, draws), chunk))
+
+
+def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
+    args = (_ppl(), *_arrays(inputs))
+
+    def one(key: Any) -> dict[str, Any]:
+        trace = handlers.trace(handlers.seed(model, key)).get_trace(*args)
+        return {name: site["value"] for name, site in trace.items() if site["type"] in ("sample", "deterministic")}
+
+    return _over_draws(one, jax.random.split(jax.random.PRNGKey(seed), num_draws), num_draws)
+
+
+def _over_draws(function: Callable, draws: Any, chunk: int) -> Any:
+    """``function`` of each draw, at most ``chunk`` draws at a time, as NumPy arrays with the draws in front."""
+    num_draws = jax.tree.leaves(draws)[0].shape[0]
+    even = next(size for size in range(chunk, 0, -1) if num_draws % size == 0)  # a remainder would be compiled a second time
+    result = jax.jit(lambda xs: jax.lax.map(function, xs, batch_size=even))(jax.tree.map(jnp.asarray, draws))
+    return jax.tree.map(np.asarray, result)
+
+
+def _moments(law: Any) -> tuple[Any, Any]:
+    """Mean and variance of y; of a categorical y, of the indicator of each class."""
+    if hasattr(law, "probs") and jnp.ndim(law.probs) > len(law.batch_shape):
+        return law.probs, law.probs * (1.0 - law.probs)
+    return law.mean, law.variance
+
+
+def _ppl() -> Any:
+    return sys.modules["scalemix.numpyro"]
+
+
+def _arrays(data: Any) -> Any:
+    """Data as JAX arrays, floating ones in the precision in force."""
+    dtype = jnp.result_type(float)
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype if np.issubdtype(np.asarray(x).dtype, np.floating) else None), data)

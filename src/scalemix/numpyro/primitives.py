@@ -1,0 +1,111 @@
+"""What models use: NumPyro's primitives under the names both languages share. Contracts: ``scalemix.language.PPL``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from numpyro import factor, handlers, param, plate, sample
+from numpyro.infer.util import log_density as numpyro_log_density
+
+from scalemix import lower
+from scalemix.language import PPL, Model, num_data_scope
+from scalemix.plan import Parametrization
+from scalemix.priors import ScaleMixture
+
+__all__ = [
+    "array",
+    "broadcast_to",
+    "data_plate",
+    "deterministic",
+    "distribution",
+    "exp",
+    "factor",
+    "full",
+    "linear",
+    "log_density",
+    "param",
+    "plate",
+    "relu",
+    "sample",
+    "sigmoid",
+    "sqrt",
+    "tanh",
+    "weight",
+]
+
+array = jnp.asarray
+broadcast_to = jnp.broadcast_to
+sqrt = jnp.sqrt
+exp = jnp.exp
+relu = jax.nn.relu
+tanh = jnp.tanh
+sigmoid = jax.nn.sigmoid
+
+
+def full(shape: tuple[int, ...], value: float, like: Any = None) -> Any:
+    return jnp.full(shape, value, dtype=None if like is None else like.dtype)
+
+
+def _ppl() -> Any:
+    return sys.modules["scalemix.numpyro"]
+
+
+def weight(
+    name: str,
+    shape: int | Sequence[int],
+    prior: ScaleMixture,
+    *,
+    axes: Sequence[str] | None = None,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    like: Any = None,
+) -> Any:
+    return lower.weight(_ppl(), name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like)
+
+
+def distribution(prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
+    return lower.distribution(_ppl(), prior, shape, axes=axes)
+
+
+def deterministic(name: str, value: Any, event_dim: int | None = None) -> Any:
+    return numpyro.deterministic(name, value)
+
+
+@contextmanager
+def data_plate(data: Any, name: str = "data") -> Iterator[None]:
+    size = data.shape[0]
+    num_data = num_data_scope.get() or size
+    with plate(name, size), handlers.scale(scale=num_data / size):
+        yield
+
+
+def linear(h: Any, w: Any, b: Any | None = None) -> Any:
+    if w.ndim > 3 and w.shape[-3] == 1:
+        w = w.squeeze(-3)
+    out = h @ w
+    return out if b is None else out + b
+
+
+def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    latents: set[str] = set()
+
+    def given(site: dict) -> Any:
+        if site["type"] != "sample" or site["is_observed"]:
+            return None
+        latents.add(site["name"])
+        return values.get(site["name"])
+
+    substituted = handlers.substitute(handlers.seed(model, 0), substitute_fn=given)
+    log_joint, trace = numpyro_log_density(substituted, (_ppl(), *args), kwargs, {})
+    lower.check_values(values, latents, set(trace))
+    return log_joint
+
+
+for _function in (weight, distribution, deterministic, data_plate, linear, log_density):
+    _function.__doc__ = getattr(PPL, _function.__name__).__doc__

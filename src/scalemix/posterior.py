@@ -1,0 +1,205 @@
+"""Posterior: the draws of one fit as NumPy arrays, with all that is needed to predict, to judge, to save and to hand to ArviZ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalemix.language import PPL, kitchens
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Info", "Posterior", "Prediction"]
+
+CHUNK = 256
+NOISE_MODES = ("posterior", "prior", "mean")
+
+
+@dataclass
+class Info:
+    """What was fitted, how, and how long it took. Everything in it goes into JSON."""
+
+    backend: str
+    method: str
+    prior: str
+    parametrization: str
+    seed: int
+    settings: dict[str, Any]
+    chain_method: str = ""
+    seconds_compile: float = float("nan")
+    seconds_run: float = float("nan")
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictive law of y at n inputs, in the units the model was given.
+
+    Attributes:
+        draws: (S, n) draws of y from the posterior predictive.
+        mean: (n,) E[y]; (n, K) class probabilities for a categorical y.
+        aleatoric: E[Var(y | θ)], the part of the variance that more data would not remove.
+        epistemic: Var(E[y | θ]), the part that they would.
+    """
+
+    draws: np.ndarray
+    mean: np.ndarray
+    aleatoric: np.ndarray
+    epistemic: np.ndarray
+
+
+@dataclass
+class Posterior:
+    """Draws of one fit.
+
+    Attributes:
+        draws: every sampled site and every deterministic one, (chain, draw, *event). VI draws are one chain.
+        latents: names of the sampled sites among them.
+        sample_stats: sampler statistics (chain, draw) under ArviZ's names; empty for VI.
+        log_joint: (chain, draw) log p(θ, y) on the constrained space, nats.
+        log_guide: (chain, draw) log q(θ) of a variational fit, else ``None``.
+        log_likelihood: per observed site, (chain, draw, n) log p(yᵢ | θ).
+        losses: (steps,) negative ELBO of each step of a variational fit, nats.
+        dims, coords: names of the event dimensions of each site, and their labels.
+        observed, constant: the data.
+        prior_draws, predictive_draws: filled by ``complete()``, which needs the model.
+    """
+
+    draws: dict[str, np.ndarray]
+    latents: tuple[str, ...]
+    info: Info
+    log_joint: np.ndarray
+    log_likelihood: dict[str, np.ndarray]
+    sample_stats: dict[str, np.ndarray] = field(default_factory=dict)
+    log_guide: np.ndarray | None = None
+    losses: np.ndarray | None = None
+    dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    coords: dict[str, list] = field(default_factory=dict)
+    observed: dict[str, np.ndarray] = field(default_factory=dict)
+    constant: dict[str, np.ndarray] = field(default_factory=dict)
+    prior_draws: dict[str, np.ndarray] = field(default_factory=dict)
+    predictive_draws: dict[str, np.ndarray] = field(default_factory=dict)
+    model: Callable[..., Any] | None = field(default=None, repr=False)
+    data: tuple = field(default=(), repr=False)
+
+    def predict(self, *inputs: Any, seed: int, noise: str = "posterior", chunk: int = CHUNK) -> Prediction:
+        """Predictive law of y at new inputs, ``chunk`` draws at a time.
+
+        Args:
+            inputs: what the model takes before y, in its order.
+            noise: "posterior" uses the posterior of the noise ξ, as Bayes' rule does; "prior" draws ξ anew, which is what MC dropout
+                predicts with; "mean" puts ξ at its prior mean, which is what dropout networks do at test time.
+
+        Raises: ValueError if the posterior was loaded without its model, or the fit has no noise to redraw.
+        """
+        ppl, model = self._language()
+        if noise not in NOISE_MODES:
+            raise ValueError(f"noise={noise!r}: give one of {', '.join(map(repr, NOISE_MODES))}")
+        inputs = plain_data(inputs)
+        with self._precision(ppl):
+            draws = self._flat_latents()
+            if noise != "posterior":
+                draws = _with_noise(ppl, model, inputs, draws, noise)
+            site = next(iter(self.log_likelihood))
+            law = ppl.engine.predict(model, inputs, draws, site=site, seed=seed, chunk=min(chunk, self.num_draws))
+        return Prediction(law.draws, law.mean.mean(0), law.variance.mean(0), law.mean.var(0))
+
+    def pointwise_log_likelihood(self, *data: Any, chunk: int = CHUNK) -> dict[str, np.ndarray]:
+        """log p(yᵢ | θ) of any data at every draw: per observed site (chain, draw, n). ``data`` is what the fit was given, e.g. x, y."""
+        ppl, model = self._language()
+        with self._precision(ppl):
+            evaluation = ppl.engine.evaluate(model, plain_data(data), self._flat_latents(), chunk=min(chunk, self.num_draws))
+        return {name: self._chained(value) for name, value in evaluation.log_likelihood.items()}
+
+    def complete(self, *, num_prior_draws: int = 500) -> Posterior:
+        """Draw the prior and the posterior predictive (at the fit's own inputs) if that has not been done; returns itself."""
+        if self.model is not None and not self.prior_draws and len(self.data) > 1:
+            ppl, model = self._language()
+            with self._precision(ppl):
+                inputs = self.data[:-1]
+                prior = ppl.engine.sample_prior(model, inputs, num_draws=num_prior_draws, seed=self.info.seed)
+            self.prior_draws = {name: value[None] for name, value in prior.items() if name in self.draws}
+            prediction = self.predict(*inputs, seed=self.info.seed)
+            self.predictive_draws = {next(iter(self.log_likelihood)): self._chained(prediction.draws)}
+        return self
+
+    def to_arviz(self) -> Any:
+        """ArviZ's own object (``InferenceData``, or a ``DataTree`` from ArviZ 1.0 on) with the groups posterior, sample_stats,
+        log_likelihood, posterior_predictive, prior, observed_data and constant_data; dims carry the axis names."""
+        from scalemix.arviz_groups import to_arviz
+
+        return to_arviz(self.complete())
+
+    def save(self, path: str | Path) -> Path:
+        """Write one netCDF file, which ArviZ opens and ``Posterior.load`` reads; written beside and renamed, so never half there."""
+        from scalemix.arviz_groups import save
+
+        return save(self.complete(), Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, model: Callable[..., Any] | None = None) -> Posterior:
+        """Read what ``save`` wrote. Give the ``model`` to predict from it (and import its language).
+
+        Raises: ValueError with one sentence if the file is missing, damaged, or not a scalemix posterior.
+        """
+        from scalemix.arviz_groups import load
+
+        posterior = load(Path(path))
+        posterior.model = model
+        return posterior
+
+    @property
+    def num_draws(self) -> int:
+        """Draws over all chains."""
+        return self.log_joint.size
+
+    def _language(self) -> tuple[PPL, Callable[..., Any]]:
+        if self.model is None:
+            raise ValueError("this posterior has no model to predict with: load it with Posterior.load(path, model=...)")
+        if self.info.backend not in kitchens:
+            raise ValueError(f"this posterior was fitted with {self.info.backend}: import scalemix.{self.info.backend} before predicting")
+        return kitchens[self.info.backend], self.model
+
+    def _precision(self, ppl: PPL) -> Any:
+        return ppl.engine.precision(self.info.settings["dtype"], self.info.settings["device"])
+
+    def _flat_latents(self) -> dict[str, np.ndarray]:
+        return {name: self.draws[name].reshape(-1, *self.draws[name].shape[2:]) for name in self.latents}
+
+    def _chained(self, values: np.ndarray) -> np.ndarray:
+        return values.reshape(*self.log_joint.shape, *values.shape[1:])
+
+
+def plain_data(data: Any) -> Any:
+    """Data as NumPy arrays: tuples and dicts are walked, data frames and anything array-like become arrays, ``None`` stays."""
+    if data is None:
+        return None
+    if isinstance(data, tuple | list) and not (data and np.isscalar(data[0])):
+        return tuple(plain_data(each) for each in data)
+    if isinstance(data, dict):
+        return {name: plain_data(each) for name, each in data.items()}
+    return np.asarray(data)
+
+
+def _with_noise(ppl: PPL, model: Callable, inputs: tuple, draws: dict[str, np.ndarray], noise: str) -> dict[str, np.ndarray]:
+    """Draws with the noise sites left out (drawn anew from the prior) or at their prior mean."""
+    structure = ppl.engine.structure(model, inputs, seed=0)
+    laws = {name: site.noise for name, site in structure.sites.items() if site.role == "noise" and site.form != "hierarchical"}
+    laws = {name: law for name, law in laws.items() if name in draws and law is not None}
+    if not laws:
+        raise ValueError(f"noise={noise!r} needs noise sites apart from the weights: fit with parametrization='expanded'")
+    if noise == "prior":
+        return {name: value for name, value in draws.items() if name not in laws}
+    means = {name: law.site_mean() for name, law in laws.items()}
+    for name, mean in means.items():
+        if not np.isfinite(mean):
+            raise ValueError(f"the noise {name!r} has no finite mean under {laws[name]}: use noise='posterior' or 'prior'")
+    return {name: np.full_like(value, means[name], dtype=float) if name in means else value for name, value in draws.items()}

@@ -1,0 +1,62 @@
+"""scalemix in Pyro: the namespace a model receives as ``ppl``. Contracts of the names: ``scalemix.language.PPL``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+from pyro.infer import autoguide
+
+from scalemix.language import kitchens
+
+from scalemix.pyro import engine
+from scalemix.pyro.distributions import dist, dist_like
+from scalemix.pyro.primitives import (
+    array,
+    broadcast_to,
+    data_plate,
+    deterministic,
+    distribution,
+    exp,
+    factor,
+    full,
+    linear,
+    log_density,
+    param,
+    plate,
+    relu,
+    sample,
+    sigmoid,
+    sqrt,
+    tanh,
+    weight,
+)
+
+name = "pyro"
+kitchens[name] = cast(Any, sys.modules[__name__])
+
+__all__ = [
+    "array",
+    "autoguide",
+    "broadcast_to",
+    "data_plate",
+    "deterministic",
+    "dist",
+    "dist_like",
+    "distribution",
+    "engine",
+    "exp",
+    "factor",
+    "full",
+    "linear",
+    "log_density",
+    "name",
+    "param",
+    "plate",
+    "relu",
+    "sample",
+    "sigmoid",
+    "sqrt",
+    "tanh",
+    "weight",
+]

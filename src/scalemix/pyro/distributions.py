@@ -1,0 +1,112 @@
+"""Distributions that Pyro lacks, and ``dist``: Pyro's own with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pyro.distributions as pyro_dist
+import torch
+from pyro.distributions import constraints
+from pyro.distributions.torch_distribution import TorchDistribution
+
+from scalemix.special import horseshoe_log_prob, two_scale_normal_log_prob
+
+__all__ = ["Horseshoe", "TwoScaleNormal", "dist", "dist_like"]
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    return value if isinstance(value, torch.Tensor) else torch.tensor(float(value), dtype=torch.get_default_dtype())
+
+
+class Horseshoe(TorchDistribution):
+    """Law of w = ξ z with ξ ~ C⁺(0, 1) and z ~ N(0, scale²). Formula: ``scalemix.special.horseshoe_log_prob``."""
+
+    arg_constraints = {"scale": constraints.positive}
+    support = constraints.real
+    has_rsample = True
+
+    def __init__(self, scale: Any = 1.0, *, validate_args: bool | None = None) -> None:
+        self.scale = _tensor(scale)
+        super().__init__(self.scale.shape, torch.Size(), validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Horseshoe:
+        return Horseshoe(self.scale.expand(batch_shape), validate_args=False)
+
+    def rsample(self, sample_shape: Any = ()) -> torch.Tensor:
+        scale = self.scale.expand(torch.Size(sample_shape) + self.batch_shape)
+        noise = torch.empty_like(scale, memory_format=torch.contiguous_format).cauchy_().abs()
+        return scale * noise * torch.randn_like(scale, memory_format=torch.contiguous_format)
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        return horseshoe_log_prob(torch, value, self.scale)
+
+
+class TwoScaleNormal(TorchDistribution):
+    """Law of w = ξ z with ξ = high_scale with probability π, else low_scale, and z ~ N(0, 1); one ξ over the axes ``tied``.
+
+    The event reaches to the leftmost tied axis; without tied axes it is univariate. Formula: ``scalemix.special``.
+    """
+
+    arg_constraints = {
+        "inclusion_prob": constraints.unit_interval,
+        "low_scale": constraints.positive,
+        "high_scale": constraints.positive,
+    }
+    has_rsample = True
+
+    def __init__(
+        self, inclusion_prob: Any, low_scale: Any, high_scale: Any, *, tied: tuple[int, ...] = (), validate_args: bool | None = None
+    ) -> None:
+        self.tied = tuple(tied)
+        self.low_scale, self.high_scale = torch.broadcast_tensors(_tensor(low_scale), _tensor(high_scale))
+        self.inclusion_prob = torch.as_tensor(inclusion_prob, dtype=self.low_scale.dtype, device=self.low_scale.device)
+        shape = self.low_scale.shape
+        split = len(shape) - max((-axis for axis in self.tied), default=0)
+        super().__init__(shape[:split], shape[split:], validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        return constraints.independent(constraints.real, self.event_dim) if self.event_dim else constraints.real
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> TwoScaleNormal:
+        shape = torch.Size(batch_shape) + self.event_shape
+        return TwoScaleNormal(self.inclusion_prob, self.low_scale.expand(shape), self.high_scale.expand(shape), tied=self.tied)
+
+    def rsample(self, sample_shape: Any = ()) -> torch.Tensor:
+        low = self.low_scale.expand(torch.Size(sample_shape) + self.low_scale.shape)
+        gate_shape = [1 if axis - low.dim() in self.tied else size for axis, size in enumerate(low.shape)]
+        gate = torch.rand(gate_shape, dtype=low.dtype, device=low.device) < self.inclusion_prob
+        return torch.where(gate, self.high_scale, low) * torch.randn_like(low, memory_format=torch.contiguous_format)
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        return two_scale_normal_log_prob(torch, value, self.inclusion_prob, self.low_scale, self.high_scale, self.tied, self.event_dim)
+
+
+dist = SimpleNamespace(**{name: getattr(pyro_dist, name) for name in dir(pyro_dist) if not name.startswith("_")})
+dist.Horseshoe, dist.TwoScaleNormal = Horseshoe, TwoScaleNormal
+
+
+class _DistLike:
+    """``dist`` whose Python numbers become tensors of the dtype and on the device of ``like``."""
+
+    transforms = pyro_dist.transforms
+
+    def __init__(self, like: torch.Tensor) -> None:
+        self._like = like
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        make = getattr(dist, name)
+
+        def constructor(*args: Any, **kwargs: Any) -> Any:
+            return make(*map(self._tensor, args), **{key: self._tensor(value) for key, value in kwargs.items()})
+
+        return constructor
+
+    def _tensor(self, value: Any) -> Any:
+        return self._like.new_tensor(value) if isinstance(value, float | int) and not isinstance(value, bool) else value
+
+
+def dist_like(like: torch.Tensor) -> Any:
+    return _DistLike(like)

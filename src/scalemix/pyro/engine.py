@@ -1,0 +1,137 @@
+"""Running a model in Pyro: NumPy arrays in, NumPy arrays out. Contracts: ``scalemix.language.Engine``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+
+from scalemix.language import Evaluation, Model, Predictive, Structure
+from scalemix.lower import recorded_sites
+from scalemix.pyro.nuts import nuts
+from scalemix.pyro.primitives import Given
+from scalemix.pyro.svi import svi
+from scalemix.pyro.tensors import tensors
+
+__all__ = ["evaluate", "nuts", "precision", "predict", "sample_prior", "structure", "svi"]
+
+
+@contextmanager
+def precision(dtype: str, device: str) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype({"float32": torch.float32, "float64": torch.float64}[dtype])
+    try:
+        with torch.device("cuda") if device == "gpu" else nullcontext():  # on the CPU the mode would only slow each operation
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def structure(model: Model, data: tuple, *, seed: int) -> Structure:
+    with recorded_sites() as sites, seeded(seed):
+        trace = poutine.trace(model).get_trace(_ppl(), *tensors(data))
+    samples = {name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not poutine.util.site_is_subsample(site)}
+    deterministic = {name for name, site in samples.items() if site["infer"].get("_deterministic")}
+    latents = {name: tuple(site["value"].shape) for name, site in samples.items() if not site["is_observed"]}
+    return Structure(
+        latents,
+        tuple(name for name in latents if getattr(samples[name]["fn"].support, "is_discrete", False)),
+        {name: tuple(samples[name]["value"].shape) for name in samples if name in deterministic},
+        {name: tuple(site["value"].shape) for name, site in samples.items() if site["is_observed"] and name not in deterministic},
+        sites,
+    )
+
+
+def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: int) -> Evaluation:
+    args = tensors(data)
+
+    def one(values: dict[str, Any], index: int) -> tuple:
+        with Given(values):
+            trace = poutine.trace(model).get_trace(_ppl(), *args)
+        log_joint = trace.log_prob_sum()
+        sites = {name: site for name, site in trace.nodes.items() if site["type"] == "sample" and name not in values}
+        deterministic = {name for name, site in sites.items() if site["infer"].get("_deterministic")}
+        observed = {
+            name: site["fn"].log_prob(site["value"]) for name, site in sites.items() if site["is_observed"] and name not in deterministic
+        }
+        return {name: sites[name]["value"] for name in deterministic}, log_joint, observed
+
+    return Evaluation(*_over_draws(one, draws))
+
+
+def predict(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> Predictive:
+    args = tensors(inputs)
+
+    def one(values: dict[str, Any], index: int) -> tuple:
+        with Given(values):
+            trace = poutine.trace(model).get_trace(_ppl(), *args)
+        return trace.nodes[site]["value"], *_moments(trace.nodes[site]["fn"])
+
+    with seeded(seed):
+        return Predictive(*_over_draws(one, draws))
+
+
+def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
+    args = tensors(inputs)
+
+    def one(values: dict[str, Any], index: int) -> dict[str, Any]:
+        trace = poutine.trace(model).get_trace(_ppl(), *args)
+        return {name: site["value"] for name, site in trace.nodes.items() if site["type"] == "sample"}
+
+    with seeded(seed):
+        return _over_draws(one, {"draw": np.arange(num_draws)})
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Pyro's random numbers from ``seed`` inside; the caller's generators go on afterwards where they were."""
+    state = pyro.util.get_rng_state()
+    pyro.set_rng_seed(seed)
+    try:
+        yield
+    finally:
+        pyro.util.set_rng_state(state)
+
+
+def _over_draws(function: Callable, draws: dict[str, np.ndarray]) -> Any:
+    """``function`` of each draw in turn, as NumPy arrays with the draws in front: any Pyro model runs so, vectorizable or not."""
+    values = tensors({name: np.asarray(value, dtype=float) for name, value in draws.items()})  # Pyro wants gates as floats, too
+    num_draws = len(next(iter(draws.values())))
+    with torch.no_grad(), pyro.validation_enabled(False):
+        results = [_to_numpy(function({name: value[i] for name, value in values.items()}, i)) for i in range(num_draws)]
+    return _stack(results)
+
+
+def _to_numpy(result: Any) -> Any:
+    if isinstance(result, dict):
+        return {name: _to_numpy(value) for name, value in result.items()}
+    if isinstance(result, tuple):
+        return tuple(_to_numpy(value) for value in result)
+    return result.detach().cpu().numpy()
+
+
+def _stack(results: list) -> Any:
+    first = results[0]
+    if isinstance(first, dict):
+        return {name: _stack([result[name] for result in results]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(_stack([result[i] for result in results]) for i in range(len(first)))
+    return np.stack(results)
+
+
+def _moments(law: Any) -> tuple[Any, Any]:
+    """Mean and variance of y; of a categorical y, of the indicator of each class."""
+    probs = getattr(law, "probs", None)
+    if probs is not None and probs.dim() > len(law.batch_shape):
+        return probs, probs * (1.0 - probs)
+    return law.mean, law.variance
+
+
+def _ppl() -> Any:
+    return sys.modules["scalemix.pyro"]

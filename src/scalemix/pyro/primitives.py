@@ -1,0 +1,113 @@
+"""What models use: Pyro's primitives under the names both languages share. Contracts: ``scalemix.language.PPL``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pyro import deterministic, factor, param, plate, poutine, sample
+from pyro.poutine.messenger import Messenger
+
+from scalemix import lower
+from scalemix.language import PPL, Model, num_data_scope
+from scalemix.plan import Parametrization
+from scalemix.priors import ScaleMixture
+
+__all__ = [
+    "array",
+    "broadcast_to",
+    "data_plate",
+    "deterministic",
+    "distribution",
+    "exp",
+    "factor",
+    "full",
+    "linear",
+    "log_density",
+    "param",
+    "plate",
+    "relu",
+    "sample",
+    "sigmoid",
+    "sqrt",
+    "tanh",
+    "weight",
+]
+
+array = torch.as_tensor
+broadcast_to = torch.broadcast_to
+sqrt = torch.sqrt
+exp = torch.exp
+relu = torch.relu
+tanh = torch.tanh
+sigmoid = torch.sigmoid
+
+
+def full(shape: tuple[int, ...], value: float, like: Any = None) -> Any:
+    return torch.full(shape, value) if like is None else like.new_full(shape, value)
+
+
+def _ppl() -> Any:
+    return sys.modules["scalemix.pyro"]
+
+
+def weight(
+    name: str,
+    shape: int | Sequence[int],
+    prior: ScaleMixture,
+    *,
+    axes: Sequence[str] | None = None,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    like: Any = None,
+) -> Any:
+    return lower.weight(_ppl(), name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like)
+
+
+def distribution(prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
+    return lower.distribution(_ppl(), prior, shape, axes=axes)
+
+
+@contextmanager
+def data_plate(data: Any, name: str = "data") -> Iterator[None]:
+    size = data.shape[0]
+    num_data = num_data_scope.get() or size
+    with plate(name, size), poutine.scale(scale=num_data / size):
+        yield
+
+
+def linear(h: Any, w: Any, b: Any | None = None) -> Any:
+    if w.ndim > 3 and w.shape[-3] == 1:
+        w = w.squeeze(-3)
+    out = h @ w
+    return out if b is None else out + b
+
+
+class Given(Messenger):
+    """Put given values at the latent sites of a model, and note which latent sites it has."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__()
+        self.values = values
+        self.latents: set[str] = set()
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["is_observed"] and not poutine.util.site_is_subsample(msg):
+            self.latents.add(msg["name"])
+            if msg["name"] in self.values:
+                msg["value"] = self.values[msg["name"]]
+                msg["is_observed"] = True
+
+
+def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    with Given(values) as given:
+        trace = poutine.trace(model).get_trace(_ppl(), *args, **kwargs)
+    lower.check_values(values, given.latents, set(trace.nodes))
+    return trace.log_prob_sum()
+
+
+for _function in (weight, distribution, data_plate, linear, log_density):
+    _function.__doc__ = getattr(PPL, _function.__name__).__doc__

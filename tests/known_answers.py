@@ -1,0 +1,43 @@
+"""Known answers: numbers computed twice outside this code (closed form and quadrature, or two codings), to ten digits.
+
+Each has the settings it holds for. s0 is the base scale; w a weight; xi a noise.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["KNOWN", "KnownAnswer"]
+
+
+class KnownAnswer(NamedTuple):
+    """``what`` says the quantity in words; ``value`` is it."""
+
+    what: str
+    value: float
+
+
+KNOWN = {
+    "A1": KnownAnswer("Rayleigh b=.8, s0=1.5: p(w=.7)", 0.2325146441),
+    "A1b": KnownAnswer("Rayleigh b=.8: P(xi^2 > 1.3)", 0.3621759991),
+    "A2": KnownAnswer("inverse Nakagami m=1.5, Omega=2, s0=.7: p(w=.3)", 0.5893906398),
+    "A2b": KnownAnswer("inverse Nakagami m=1.5, Omega=2: P(xi^2 > 1)", 0.3177296697),
+    "A3": KnownAnswer("half-Cauchy s=1.2, s0=.8: p(w=.5)", 0.2350802399),
+    "A3b": KnownAnswer("half-Cauchy s=1.2: density of xi^2 at .9", 0.1720656824),
+    "A3c": KnownAnswer("half-Cauchy s=1.2: P(xi^2 < .9)", 0.4258757567),
+    "A4": KnownAnswer("Gaussian loc=0, s=.6, s0=1.1: p(w=.4)", 0.3712071625),
+    "A5": KnownAnswer("Gaussian loc=1, variance .25, s0=1: p(w=.5)", 0.3242948231),
+    "A5c": KnownAnswer("Gaussian loc=1, variance .25, s0=1: E[cos(1.7 w)]", 0.3293002554),
+    "A6": KnownAnswer("uniform(0, 1), s0=1.3: p(w=.6)", 0.2709815347),
+    "A7": KnownAnswer("chi with 5 degrees of freedom, s0=1: p(w=.8)", 0.1846911163),
+    "A8": KnownAnswer("xi^2 ~ uniform(0, 2), s0=1: p(w=.5)", 0.3490886622),
+    "A8b": KnownAnswer("xi^2 ~ uniform(0, 2), s0=1: p(w=0)", 0.5641895835),
+    "A9": KnownAnswer("xi^2 ~ log-uniform(1e-4, 1e2), s0=1: p(w=.05)", 1.441872186),
+    "B1": KnownAnswer("Rayleigh b=.8: Var[xi]", 0.2746903509),
+    "B2": KnownAnswer("inverse Nakagami m=3.5, Omega=2: E[xi]", 0.7961095095),
+    "B3": KnownAnswer("inverse Nakagami m=3.5, Omega=2: E[xi^2]", 0.7),
+    "B4": KnownAnswer("inverse Nakagami m=3.5, Omega=2: Var[xi^-2]", 1.142857143),
+    "B5": KnownAnswer("chi with 7 degrees of freedom: Var[xi^-2]", 0.02666666667),
+    "I6": KnownAnswer("y=2, y ~ N(0, 2) with probability .5, else N(0, 1): P(N(0, 2) | y)", 0.6577821803),
+    "I14": KnownAnswer("the same for y=(1, -.5, 2), one gate for the three: P(N(0, 2) | y)", 0.567775074),
+}
