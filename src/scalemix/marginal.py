@@ -149,7 +149,7 @@ def _log_density(noises: tuple[Noise, ...], slab: Noise | None, base_scale: floa
         bound, noises, slab, offset = offset, (slab,), None, 0.0
     if not noises:
         base = base_scale * math.exp(offset if bound == math.inf else _bounded(offset, bound))
-        return (closed_form.normal(size / base, 1.0) if kernel is None else kernel.log_marginal(size / base, 1.0)) - math.log(base)
+        return _at_unit_scale(kernel, size / base) - math.log(base)
     log_w = np.log(size) - math.log(base_scale)
     log_w[size == 0.0] = math.log(TINY) + min(0.0, offset) + sum(min(_log_law(noise).low, 0.0) for noise in random)
     value = np.where(np.isnan(size), math.nan, np.where(size == 0.0, math.inf, -math.inf))
@@ -171,10 +171,13 @@ def _mixture(law: _Law, kernel: Noise | None, bound: float, log_w: Array) -> Arr
     def log_integrand(t: Array) -> Array:
         log_scale = t if bound == math.inf else _bounded(t, bound)
         ratio = np.exp(np.clip(x - log_scale, -340.0, 340.0))  # whose square neither overflows nor underflows
-        given = closed_form.normal(ratio, 1.0) if kernel is None else kernel.log_marginal(ratio, 1.0)
-        return given - log_scale + law.log_density(t)
+        return _at_unit_scale(kernel, ratio) - log_scale + law.log_density(t)
 
     return log_integral(log_integrand, np.minimum(log_w, law.low) - FAR, np.maximum(log_w, law.high) + FAR, [log_w, law.low, law.high])
+
+
+def _at_unit_scale(kernel: Noise | None, z: Array) -> Array:
+    return closed_form.normal(z, 1.0) if kernel is None else np.asarray(kernel.log_marginal(z, 1.0))
 
 
 def _bounded(log_s: Any, log_c: Any) -> Any:
@@ -206,7 +209,7 @@ def _log_law(noise: Noise) -> _Law:
     quantiles = np.abs(law.ppf(np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])))
     bulk = np.log(quantiles[quantiles > 0])
     low, high = float(bulk.min()), float(bulk.max())
-    peak = find_peak(log_density, *np.array([[low - FAR], [high + FAR]]), list(bulk))[3]
+    peak = find_peak(log_density, np.array([low - FAR]), np.array([high + FAR]), list(bulk))[3]
     near, far = log_density(low - np.array([200.0, 201.0]))
     return _Law(log_density, low, high, math.exp(-float(peak[0])), pole=bool(far > -math.inf and near - far < 1.0 + 1e-6))
 
@@ -250,7 +253,7 @@ def _tabulate(
     grid = np.concatenate([outside[0], np.arange(*bulk, step), outside[1]])
 
     def values(y: Array) -> Array:
-        at = np.broadcast_arrays(y, *marks(y))[1:]
+        at = list(np.broadcast_arrays(y, *marks(y)))[1:]
         return log_integral(lambda t: log_integrand(y[:, None], t), np.minimum.reduce(at) - FAR, np.maximum.reduce(at) + FAR, at)
 
     table = np.concatenate([values(part) for part in np.array_split(grid, -(-grid.size // ROWS))])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Info", "Posterior", "Prediction"]
 
-CHUNK = 256
+CHUNK = 1000
 NOISE_MODES = ("posterior", "prior", "mean")
 
 

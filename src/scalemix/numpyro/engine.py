@@ -90,11 +90,18 @@ def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> d
 
 
 def _over_draws(function: Callable, draws: Any, chunk: int) -> Any:
-    """``function`` of each draw, at most ``chunk`` draws at a time, as NumPy arrays with the draws in front."""
+    """``function`` of each draw, at most ``chunk`` draws at a time, as NumPy arrays with the draws in front.
+
+    Operation by operation rather than under ``jit``: a program that runs once costs more to compile than to run, and XLA keeps the
+    compiled operations for the next model.
+    """
     num_draws = jax.tree.leaves(draws)[0].shape[0]
-    even = next(size for size in range(chunk, 0, -1) if num_draws % size == 0)  # a remainder would be compiled a second time
-    result = jax.jit(lambda xs: jax.lax.map(function, xs, batch_size=even))(jax.tree.map(jnp.asarray, draws))
-    return jax.tree.map(np.asarray, result)
+    even = next(size for size in range(chunk, 0, -1) if num_draws % size == 0)  # all chunks of one shape
+    parts = []
+    for start in range(0, num_draws, even):
+        part = jax.tree.map(lambda values, start=start: jnp.asarray(values[start : start + even]), draws)
+        parts.append(jax.tree.map(np.asarray, jax.vmap(function)(part)))
+    return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
 
 
 def _moments(law: Any) -> tuple[Any, Any]:

@@ -37,9 +37,7 @@ def svi(model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> S
     start = time.perf_counter()
     with compile_clock() as clock:
         result = inference.run(fit_key, settings.num_steps, *args, progress_bar=settings.progress)
-        draws, log_guide = jax.jit(partial(_sample_guide, bound, bound_guide, args, result.params))(
-            jax.random.split(draw_key, settings.num_draws)
-        )
+        draws, log_guide = _sample_guide(bound_guide, args, result.params, jax.random.split(draw_key, settings.num_draws))
         jax.block_until_ready(log_guide)
     seconds = time.perf_counter() - start
     return SviRun(
@@ -74,7 +72,7 @@ def _check(model: Any, guide: Any, args: tuple, key: jax.Array) -> None:
     )
 
 
-def _sample_guide(model: Any, guide: Any, args: tuple, params: dict, keys: jax.Array) -> tuple[dict, jax.Array]:
+def _sample_guide(guide: Any, args: tuple, params: dict, keys: jax.Array) -> tuple[dict, jax.Array]:
     """Draws of the model's latent sites and log q of each, auxiliary sites of the guide counted in."""
 
     def one(key: jax.Array) -> tuple[dict, jax.Array]:

@@ -1,0 +1,5 @@
+"""``python -m scalemix``: the command line."""
+
+from scalemix.cli import main
+
+main()

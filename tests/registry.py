@@ -1,0 +1,183 @@
+"""Every noise, tying, named prior, model and recipe, each as a row. Properties run over the rows; a new one of ours is a new row here.
+
+``cases()`` crosses models, priors and parametrizations: whatever a row adds is held equal in both languages by ``test_registry.py`` and
+drawn from by ``test_forms.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from scalemix import inference, likelihoods, models, noise
+from scalemix.noise import Noise
+from scalemix.plan import Parametrization
+from scalemix.priors import Horseshoe, Laplace, Normal, ScaleMixture, SpikeAndSlab, StudentT
+
+__all__ = ["MODELS", "NOISES", "PRIORS", "RECIPES", "TYINGS", "Case", "ModelRow", "NoiseRow", "PriorRow", "TyingRow", "cases"]
+
+ALL_FORMS = ("expanded", "hierarchical", "marginal")
+
+
+@dataclass(frozen=True)
+class NoiseRow:
+    """A noise at settings that are not its defaults, and the forms it must have: one ξ per weight, and one ξ for several weights."""
+
+    noise: Noise
+    forms: tuple[str, ...]
+    tied_forms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TyingRow:
+    """``per(*axes)`` on a weight of a shape with named axes, and the shape ξ must have."""
+
+    per: tuple[str, ...]
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    noise_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PriorRow:
+    """A prior, the forms it must have on a vector, and the constructor it is a row of (``ScaleMixture`` for what has no name)."""
+
+    prior: ScaleMixture
+    forms: tuple[Parametrization, ...]
+    constructor: str = "ScaleMixture"
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model with its options, small data for it, and the names of its weights under the prior."""
+
+    model: Callable[..., Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    outcome: str = "real"
+    num_columns: int = 3
+    weights: tuple[str, ...] = ("w1",)
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """x (6, p) and y (6,), always the same."""
+        rng = np.random.default_rng(20)
+        x = rng.normal(size=(6, self.num_columns))
+        y = {
+            "real": rng.normal(size=6),
+            "binary": np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0]),
+            "class": np.array([0, 2, 1, 2, 0, 1]),
+            "count": np.array([0.0, 3.0, 1.0, 2.0, 0.0, 5.0]),
+        }[self.outcome]
+        return x, y
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model under one prior in one parametrization."""
+
+    model_name: str
+    prior_name: str
+    form: Parametrization
+
+    @property
+    def id(self) -> str:
+        form = self.form if isinstance(self.form, str) else "mixed"
+        return f"{self.model_name}-{self.prior_name}-{form}"
+
+    @property
+    def row(self) -> ModelRow:
+        return MODELS[self.model_name]
+
+    @property
+    def prior(self) -> ScaleMixture:
+        return PRIORS[self.prior_name].prior
+
+    @property
+    def model(self) -> Callable[..., Any]:
+        return partial(self.row.model, prior=self.prior, parametrization=self.form, **self.row.options)
+
+
+NOISES = {
+    "constant": NoiseRow(noise.Constant(0.7), ("marginal",), ("marginal",)),
+    "bernoulli": NoiseRow(noise.Bernoulli(0.3, high=1.5), ("expanded",), ("expanded",)),
+    "bernoulli_low": NoiseRow(noise.Bernoulli(0.3, low=0.05, high=1.5), ALL_FORMS, ALL_FORMS),
+    "gaussian": NoiseRow(noise.Gaussian(1.0, 0.5), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "gaussian_zero": NoiseRow(noise.Gaussian(0.0, 0.6), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "rayleigh": NoiseRow(noise.Rayleigh(0.8), ALL_FORMS, ALL_FORMS[:2]),
+    "inverse_nakagami": NoiseRow(noise.InverseNakagami(3.0, 0.5**0.5), ALL_FORMS, ALL_FORMS[:2]),
+    "half_cauchy": NoiseRow(noise.HalfCauchy(1.2), ALL_FORMS, ALL_FORMS[:2]),
+}
+
+TYINGS = {
+    "weight": TyingRow((), (2, 3), ("in", "out"), (2, 3)),
+    "in": TyingRow(("in",), (2, 3), ("in", "out"), (2,)),
+    "out": TyingRow(("out",), (2, 3), ("in", "out"), (3,)),
+    "in_out": TyingRow(("in", "out"), (2, 3), ("in", "out"), (2, 3)),
+    "layer": TyingRow(("layer",), (2, 3), ("in", "out"), ()),
+    "torch_layout": TyingRow(("in",), (3, 2), ("out", "in"), (2,)),
+    "kernel": TyingRow(("in", "out"), (5, 4, 2, 3), ("height", "width", "in", "out"), (2, 3)),
+    "order_of_the_weight": TyingRow(("out", "in"), (5, 4, 2, 3), ("height", "width", "in", "out"), (2, 3)),
+    "gates_untied": TyingRow(("in", "gate"), (2, 4, 3), ("in", "gate", "out"), (2, 4)),
+    "gates_tied": TyingRow(("in",), (2, 4, 3), ("in", "gate", "out"), (2,)),
+    "vector": TyingRow(("in",), (4,), ("in",), (4,)),
+    "scalar": TyingRow((), (), (), ()),
+}
+
+SLAB = noise.InverseNakagami(4.0, 2.0)
+PRIORS = {
+    "normal": PriorRow(Normal(0.8), ("marginal",), "Normal"),
+    "laplace": PriorRow(Laplace(0.7), ALL_FORMS, "Laplace"),
+    "student_t": PriorRow(StudentT(4.0, 0.6), ALL_FORMS, "StudentT"),
+    "point_spike": PriorRow(SpikeAndSlab(0.3, 1.2), ("expanded",), "SpikeAndSlab"),
+    "continuous_spike": PriorRow(SpikeAndSlab(0.3, 1.2, 0.05), ALL_FORMS, "SpikeAndSlab"),
+    "horseshoe": PriorRow(
+        Horseshoe(0.2), ("expanded", "hierarchical", {"noise_weight": "marginal"}, {"noise_weight": 0.3, "tau": 1.0}), "Horseshoe"
+    ),
+    "regularized_horseshoe": PriorRow(
+        Horseshoe(expected_active=1, num_data=6, slab_scale=2.0), ("expanded", "hierarchical", {"slab": "hierarchical"}), "Horseshoe"
+    ),
+    "ard": PriorRow(ScaleMixture(noise.Rayleigh(0.8).per("in"), base_scale=1.5), ALL_FORMS),
+    "dropout": PriorRow(ScaleMixture(noise.Gaussian(1.0, 0.5).per("in")), ("expanded", "hierarchical")),
+    "shared_gate": PriorRow(ScaleMixture(noise.Bernoulli(0.4, low=0.1).per("layer"), base_scale=1.3), ALL_FORMS),
+    "shared_gates": PriorRow(
+        ScaleMixture(noise.Bernoulli(0.4, low=0.1), noise.HalfCauchy(0.5).per("layer", name="tau"), slab=SLAB),
+        ("expanded", "hierarchical"),
+    ),
+}
+
+MODELS = {
+    "linear": ModelRow(models.linear),
+    "linear_sigma_scaled": ModelRow(models.linear, {"scale_by_sigma": True, "bias_prior": None}),
+    "linear_student_t": ModelRow(models.linear, {"likelihood": likelihoods.StudentT(df=5.0, prior_scale=2.0)}),
+    "linear_fixed_sigma": ModelRow(models.linear, {"likelihood": likelihoods.Gaussian(scale=0.5)}),
+    "linear_bernoulli": ModelRow(models.linear, {"likelihood": "bernoulli"}, "binary"),
+    "linear_poisson": ModelRow(models.linear, {"likelihood": "poisson"}, "count"),
+    "mlp": ModelRow(models.mlp, {"widths": (2,)}, weights=("w1", "w2")),
+    "mlp_categorical": ModelRow(
+        models.mlp, {"widths": (2, 2), "likelihood": "categorical", "num_outputs": 3, "activation": "relu"}, "class", weights=("w1", "w2", "w3")
+    ),
+    "mlp_no_fan_in": ModelRow(models.mlp, {"widths": (2,), "activation": "sigmoid", "scale_by_fan_in": False}, weights=("w1", "w2")),
+}
+
+# What runs with every prior; each other model runs with one.
+EVERY_PRIOR = ("linear", "mlp")
+ONE_PRIOR = {"linear_sigma_scaled": "regularized_horseshoe"}
+
+RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
+
+
+def cases() -> Iterator[Case]:
+    """The crossing, less what does not exist: a tied Rayleigh noise has a marginal form for a vector, where it is shared by nobody."""
+    for name, row in PRIORS.items():
+        for form in row.forms:
+            for model in EVERY_PRIOR:
+                if not (model == "mlp" and form == "marginal" and name == "ard"):
+                    yield Case(model, name, form)
+    for model in MODELS:
+        if model not in EVERY_PRIOR:
+            name = ONE_PRIOR.get(model, "laplace")
+            yield Case(model, name, PRIORS[name].forms[0])
