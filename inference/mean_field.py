@@ -23,5 +23,5 @@ def fit(
     ppl: PPL, model: Callable[..., Any], *data: Any, seed: int, settings: Settings | None = None, num_data: int | None = None
 ) -> Posterior:
     """Fit a mean-field normal guide; arguments and errors as in ``scalemix.inference.svi.fit``."""
-    guide = ppl.autoguide.AutoNormal
+    guide = ppl.autoguide.AutoDiagonalNormal  # one vector of all sites: the same family as AutoNormal, compiled in half the time
     return svi.fit(ppl, model, *data, guide=guide, seed=seed, settings=settings, num_data=num_data, method="mean_field")

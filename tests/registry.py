@@ -59,7 +59,7 @@ class ModelRow:
     model: Callable[..., Any]
     options: dict[str, Any] = field(default_factory=dict)
     outcome: str = "real"
-    num_columns: int = 3
+    num_columns: int = 2
     weights: tuple[str, ...] = ("w1",)
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from enum import StrEnum
@@ -148,9 +149,13 @@ def _fit(regression: Regression, folder: Path, languages: tuple[str, ...], budge
 
 
 def _one_core() -> None:
-    """A worker computes on one core, so that workers do not fight over them."""
+    """A worker computes on one core, so that workers do not fight over them, and compiles many short programs."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
         os.environ[variable] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which cancels what has not begun
+    from scalemix.numpyro.compiling import prefer_fast_compilation
+
+    prefer_fast_compilation()
 
 
 def _compare(done: list[Cell], regression: Regression, folder: Path) -> Comparison:

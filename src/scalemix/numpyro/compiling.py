@@ -1,14 +1,18 @@
-"""How long XLA took to trace and compile inside a block, apart from the rest."""
+"""XLA's compilation: how long it took inside a block, and how to make it shorter."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import jax
 
-__all__ = ["CompileClock", "compile_clock"]
+__all__ = ["CompileClock", "compile_clock", "prefer_fast_compilation"]
+
+FAST_COMPILE_FLAGS = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+FLAGS_KNOWN_BY = "0.10."  # XLA aborts on a flag it does not know, so they are set only for the releases they were tried with
 
 COMPILE_EVENTS = frozenset(
     {
@@ -47,3 +51,13 @@ def compile_clock() -> Iterator[CompileClock]:
         yield clock
     finally:
         jax.monitoring.unregister_event_time_span_listener(clock)
+
+
+def prefer_fast_compilation() -> None:
+    """Have XLA compile in half the time for CPU programs of about the same speed; for many short fits of different models.
+
+    NUTS on a regression with 50 columns: compilation 14.5 s → 7.3 s, 11 000 leapfrogs 0.75 s → 0.75 s on one slow core. Takes effect
+    for the whole process, and only before its first computation in JAX.
+    """
+    if jax.__version__.startswith(FLAGS_KNOWN_BY):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_COMPILE_FLAGS}".strip()
