@@ -158,7 +158,7 @@ MODELS = {
     "linear_poisson": ModelRow(models.linear, {"likelihood": "poisson"}, "count"),
     "mlp": ModelRow(models.mlp, {"widths": (2,)}, weights=("w1", "w2")),
     "mlp_categorical": ModelRow(
-        models.mlp, {"widths": (2, 2), "likelihood": "categorical", "num_outputs": 3, "activation": "relu"}, "class", weights=("w1", "w2", "w3")
+        models.mlp, {"widths": (2,), "likelihood": "categorical", "num_outputs": 3, "activation": "relu"}, "class", weights=("w1", "w2")
     ),
     "mlp_no_fan_in": ModelRow(models.mlp, {"widths": (2,), "activation": "sigmoid", "scale_by_fan_in": False}, weights=("w1", "w2")),
 }

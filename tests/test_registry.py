@@ -131,16 +131,17 @@ def test_sites_log_joint_and_gradient_are_equal(case: Case) -> None:
 
 
 def _points(case: Case, x: np.ndarray, latents: dict[str, tuple[int, ...]], discrete: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """50 points: draws of the prior, points near one another in its bulk, and the weights (then all sites) at the edges."""
+    """50 points: draws of the prior, points near one another in its bulk, then the weights and then the scales at the edges."""
     draws = in_pyro.engine.sample_prior(case.model, (x,), num_draws=NUM_PRIOR, seed=7)
     rng = np.random.default_rng(3)
     points = {}
     for name in latents:
         prior = draws[name].astype(float)
         edges = np.array(EDGES).reshape(-1, *(1,) * (prior.ndim - 1)) * np.ones_like(prior[: len(EDGES)])
-        far = np.abs(edges) if np.all(prior > 0) else edges
+        scales = np.abs(edges) if np.all(prior > 0) else edges
         near = prior[0] * np.exp(0.1 * rng.normal(size=(NUM_NEAR, *prior.shape[1:])))
-        points[name] = np.concatenate([prior, near, edges if _is_weight(name) else prior[: len(EDGES)], far])
+        stay = prior[: len(EDGES)]
+        points[name] = np.concatenate([prior, near, *((edges, stay) if _is_weight(name) else (stay, scales))])
         if name in discrete:
             points[name] = rng.integers(0, 2, size=points[name].shape).astype(float)
     return points
@@ -179,10 +180,10 @@ def _in_pyro(model: Any, points: dict, discrete: tuple[str, ...], x: np.ndarray,
 def test_draws_of_one_language_have_their_log_joint_in_the_other() -> None:
     case = Case("linear", "regularized_horseshoe", "expanded")
     x, y = case.row.data()
-    settings = inference.nuts.Settings(num_warmup=60, num_draws=40, num_chains=1, progress=False)
+    settings = inference.nuts.Settings(num_warmup=60, num_draws=50, num_chains=1, progress=False)
     posterior = inference.nuts.fit(in_numpyro, case.model, x, y, seed=4, settings=settings)
-    flat = {name: posterior.draws[name][0] for name in posterior.latents}
-    other = in_pyro.engine.evaluate(case.model, (x, y), flat, chunk=40)
+    flat = {name: posterior.draws[name][0].copy() for name in posterior.latents}
+    other = in_pyro.engine.evaluate(case.model, (x, y), flat, chunk=50)
     np.testing.assert_allclose(other.log_joint, posterior.log_joint[0], rtol=RTOL)
     np.testing.assert_allclose(other.log_likelihood["y"], posterior.log_likelihood["y"][0], rtol=RTOL)
     np.testing.assert_allclose(other.deterministics["w1"], posterior.draws["w1"][0], rtol=RTOL)

@@ -64,7 +64,9 @@ def save(posterior: Posterior, path: Path) -> Path:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(f"the posterior cannot be written to {path} ({error.strerror or error}): choose a folder that you can write to") from error
+        raise OSError(
+            f"the posterior cannot be written to {path} ({error.strerror or error}): choose a folder that you can write to"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return path
@@ -79,10 +81,14 @@ def load(path: Path) -> Posterior:
             datasets = {name: node.to_dataset().load() for name, node in tree.children.items()}
         spec = json.loads(datasets["posterior"].attrs["scalemix"])
         if spec["schema"] != SCHEMA:
-            raise ValueError(f"{path} was written as {spec['schema']!r}, and this version reads {SCHEMA!r}: load it with the version that wrote it")
+            raise ValueError(
+                f"{path} was written as {spec['schema']!r}, and this version reads {SCHEMA!r}: load it with the version that wrote it"
+            )
         info, latents = Info(**spec["info"]), tuple(spec["latents"])
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a posterior that scalemix wrote, or is damaged ({error}): fit again or give another file") from error
+        raise ValueError(
+            f"{path} is not a posterior that scalemix wrote, or is damaged ({error}): fit again or give another file"
+        ) from error
     arrays = {name: {str(key): value.values for key, value in dataset.data_vars.items()} for name, dataset in datasets.items()}
     stats = arrays["sample_stats"]
     losses = stats.pop("loss", None)

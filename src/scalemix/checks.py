@@ -16,20 +16,24 @@ def _check_number(name: str, value: Any) -> float:
 
 
 def check_positive(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a finite number above 0."""
     if _check_number(name, value) <= 0:
         raise ValueError(f"{name} is {value!r}: give a number above 0 (a scale is a standard deviation)")
 
 
 def check_nonnegative(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a finite number that is 0 or more."""
     if _check_number(name, value) < 0:
         raise ValueError(f"{name} is {value!r}: give a number that is 0 or more")
 
 
 def check_between(name: str, value: Any, low: float, high: float) -> None:
+    """Raise ValueError unless ``value`` is a number from ``low`` to ``high``."""
     if not low <= _check_number(name, value) <= high:
         raise ValueError(f"{name} is {value!r}: give a number from {low:g} to {high:g}")
 
 
 def check_positive_int(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} is {value!r}: give a whole number of at least 1")

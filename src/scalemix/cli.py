@@ -9,7 +9,7 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -48,13 +48,21 @@ def _scalemix() -> None:
 @app.command()
 def compare(
     data: Annotated[
-        Path | None, typer.Option(help="CSV file of numbers with a header line. Default: diabetes (442 × 10) with 40 added columns of noise.")
+        Path | None,
+        typer.Option(help="CSV file of numbers with a header line. Default: diabetes (442 × 10) with 40 added columns of noise."),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column of --data to predict.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for table, figures and posteriors.")] = Path("results/compare"),
-    backend: Annotated[Backend, typer.Option(help="Language to fit with; Pyro's NUTS is tens of times slower on models of this size.")] = Backend.numpyro,
+    backend: Annotated[
+        Backend, typer.Option(help="Language to fit with; Pyro's NUTS is tens of times slower on models of this size.")
+    ] = Backend.numpyro,
+    prior: Annotated[
+        list[str] | None, typer.Option(help="Fit only this prior (repeat for several): ridge, laplace, student-t, ...")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the fits and the noise columns.")] = 0,
-    draws: Annotated[int, typer.Option(min=100, help="Draws per chain of each prior's reference fit; other forms take half.")] = 1000,
+    draws: Annotated[
+        int, typer.Option(min=100, help="Draws per chain of each prior's reference fit; other fits take half of both.")
+    ] = 1000,
     warmup: Annotated[int, typer.Option(min=100, help="Warm-up iterations per chain.")] = 1000,
     steps: Annotated[int, typer.Option(min=100, help="Gradient steps of SVI.")] = 10_000,
     workers: Annotated[int, typer.Option(min=1, help="Fits to run side by side, each on one core.")] = min(2, os.cpu_count() or 1),
@@ -78,8 +86,11 @@ def compare(
     for column in regression.dropped:
         console.print(f"[yellow]Left out column {column!r}: it is constant in the training part.[/yellow]")
     languages = ("numpyro", "pyro") if backend is Backend.both else (str(backend),)
-    budget = Budget(warmup=warmup, reference_draws=draws, other_draws=max(draws // 2, 100), svi_steps=steps)
-    done = _fit(regression, folder, languages, budget, seed, workers)
+    todo = _cells(regression, languages, prior)
+    budget = Budget(warmup=warmup, draws=draws, svi_steps=steps)
+    if "pyro" in languages:
+        console.print("Pyro's NUTS takes tens of times as long as NumPyro's on a model of this size: --prior and --draws make it shorter.")
+    done = _fit(todo, regression, folder, budget, seed, workers)
     console.print("Comparing ...")
     comparison = _compare(done, regression, folder)
     _show(comparison)
@@ -92,17 +103,23 @@ def main() -> None:
     app()
 
 
+def _refuse(sentence: str) -> NoReturn:
+    """End with exit code 2 and one sentence on standard error."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"Error: {sentence}", markup=False)
+    raise typer.Exit(2)
+
+
 def _read(data: Path | None, target: str | None, seed: int) -> Regression:
     from scalemix.data import DataError, diabetes, read_csv
 
     if data is None and target is not None:
-        raise typer.BadParameter("--target goes with --data: give the CSV file it is a column of")
+        _refuse("--target goes with --data: give the CSV file it is a column of")
     if data is not None and target is None:
-        raise typer.BadParameter("--data needs --target: name the column to predict")
+        _refuse("--data needs --target: name the column to predict")
     try:
         return diabetes(seed=seed) if data is None or target is None else read_csv(data, target, seed=seed)
     except DataError as error:
-        raise typer.BadParameter(str(error)) from error
+        _refuse(str(error))
 
 
 def _writable(folder: Path) -> Path:
@@ -113,39 +130,53 @@ def _writable(folder: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise typer.BadParameter(f"cannot write to {folder} ({error.strerror}): give --output a folder that you can write to") from error
+        _refuse(f"cannot write to {folder} ({error.strerror}): give --output a folder that you can write to")
     return folder
 
 
-def _fit(regression: Regression, folder: Path, languages: tuple[str, ...], budget: Budget, seed: int, workers: int) -> list[Cell]:
-    """Run every cell under a counting progress bar; Ctrl-C keeps what is finished."""
-    from scalemix.study import cells, language, run_cells
+def _cells(regression: Regression, languages: tuple[str, ...], names: list[str] | None) -> list[Cell]:
+    """The cells to run; checks that the priors exist and the languages are installed before anything is fitted."""
+    from scalemix.study import cells, language
 
-    for each in languages:
-        try:
-            language(each)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
     todo = cells(regression.x_train.shape[1], len(regression.y_train), languages)
-    todo.sort(key=lambda cell: "horseshoe" not in cell.prior_name)  # the longest first, so that no worker waits at the end
+    known = list(dict.fromkeys(cell.prior_name for cell in todo))
+    for name in names or ():
+        if name not in known:
+            _refuse(f"unknown prior {name!r}: give --prior one of {', '.join(known)}")
+    try:
+        for each in languages:
+            language(each)
+    except ValueError as error:
+        _refuse(str(error))
+    return [cell for cell in todo if not names or cell.prior_name in names]
+
+
+def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget, seed: int, workers: int) -> list[Cell]:
+    """Run every cell under a counting progress bar; Ctrl-C keeps what is finished."""
+    from scalemix.study import run_cells
+
+    longest_first = sorted(todo, key=lambda cell: "horseshoe" not in cell.prior_name)  # so that no worker waits at the end
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("fits"), TimeElapsedColumn())
-    executor = None if workers == 1 else ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_core)
+    executor = (
+        None if workers == 1 else ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_core)
+    )
     done: list[Cell] = []
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(f"Fitting {len(todo)} models by NUTS and SVI", total=2 * len(todo))
-            for cell in run_cells(todo, regression, folder, budget=budget, seed=seed, executor=executor):
+            for cell in run_cells(longest_first, regression, folder, budget=budget, seed=seed, executor=executor):
                 done.append(cell)
                 progress.update(task, advance=2, description=f"{cell.prior_name} ({cell.form}, {cell.backend}) done;")
     except KeyboardInterrupt:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
         names = ", ".join(f"{cell.prior_name} {cell.form}" for cell in done) or "none"
         console.print(f"\nInterrupted. Finished and readable in {folder}: {names}.")
         raise typer.Exit(INTERRUPTED) from None
     finally:
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
-    order = {cell: position for position, cell in enumerate(cells(regression.x_train.shape[1], len(regression.y_train), languages))}
-    return sorted(done, key=order.__getitem__)
+    return sorted(done, key=todo.index)
 
 
 def _one_core() -> None:

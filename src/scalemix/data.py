@@ -50,7 +50,7 @@ def diabetes(*, num_noise: int = 40, seed: int = 0) -> Regression:
     from sklearn.datasets import load_diabetes
 
     bunch = load_diabetes(as_frame=True)
-    frame = bunch.frame.copy()
+    frame = bunch.frame.copy()  # pyright: ignore[reportAttributeAccessIssue]  (a Bunch has its fields as attributes)
     noise = np.random.default_rng(seed).normal(size=(len(frame), num_noise))
     for column in range(num_noise):
         frame[f"{NOISE_PREFIX}{column + 1:02d}"] = noise[:, column]
@@ -73,7 +73,7 @@ def read_csv(path: Path, target: str, *, seed: int = 0) -> Regression:
     if target not in frame.columns:
         raise DataError(f"{path} has no column {target!r}: give --target one of {', '.join(map(str, frame.columns))}")
     for column in frame.columns:
-        _check_column(frame[column], path)
+        _check_column(frame.loc[:, column], path)
     return split(frame, target, seed=seed)
 
 
@@ -117,7 +117,8 @@ def _check_column(column: pd.Series, path: Path) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0]) + 2
         raise DataError(
-            f"column {column.name!r} of {path} has {int(bad.sum())} missing or infinite values (first on line {row}): fill or remove those rows"
+            f"column {column.name!r} of {path} has {int(bad.sum())} missing or infinite values (first on line {row}): "
+            "fill or remove those rows"
         )
 
 

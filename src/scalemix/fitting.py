@@ -47,6 +47,7 @@ class PrecisionSettings:
 
 
 def check_seed(seed: Any) -> None:
+    """Raise ValueError unless ``seed`` is a whole number that is 0 or more."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed is {seed!r}: give a whole number that is 0 or more; the same seed gives the same draws")
 

@@ -168,4 +168,6 @@ def check_guide(latents: Collection[str], guide_sites: Collection[str], auxiliar
     if missing:
         raise ValueError(f"the guide has no site {missing[0]!r}, which would silently be drawn from its prior: add it to the guide")
     if extra:
-        raise ValueError(f"the guide samples {extra[0]!r}, which the model does not have: mark it infer={{'is_auxiliary': True}} or rename it")
+        raise ValueError(
+            f"the guide samples {extra[0]!r}, which the model does not have: mark it infer={{'is_auxiliary': True}} or rename it"
+        )

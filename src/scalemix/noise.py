@@ -291,19 +291,25 @@ class HalfCauchy(Noise):
         if not isinstance(self.scale, ExpectedActive):
             check_positive("HalfCauchy(scale=)", self.scale)
 
+    @property
+    def _scale(self) -> float:
+        if isinstance(self.scale, ExpectedActive):
+            raise ValueError(f"{self} has no scale before it meets an array of weights: give prior.resolve(num_weights)")
+        return self.scale
+
     def law(self, dist: Any) -> Any:
-        return dist.HalfCauchy(self.scale)
+        return dist.HalfCauchy(self._scale)
 
     def marginal(self, dist: Any, scale: Any, tied: tuple[int, ...]) -> Any:
-        return dist.Horseshoe(scale * self.scale)
+        return dist.Horseshoe(scale * self._scale)
 
     def scipy(self) -> Any:
         from scipy import stats
 
-        return stats.halfcauchy(scale=self.scale)
+        return stats.halfcauchy(scale=self._scale)
 
     def moments(self) -> Moments:
         return closed_form.Moments(math.inf, math.inf, math.inf, math.inf, math.nan)
 
     def log_marginal(self, w: Any, base_scale: float) -> Any:
-        return closed_form.horseshoe(w, base_scale * self.scale)
+        return closed_form.horseshoe(w, base_scale * self._scale)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from scalemix.noise import Constant, Noise
 from scalemix.priors import ScaleMixture
@@ -65,7 +66,7 @@ class Plan:
             return "mixed" if centerings else "marginal"
         if not centerings:
             return "single"
-        return {(0.0,): "expanded", (1.0,): "hierarchical"}.get(tuple(centerings), "mixed")
+        return "expanded" if centerings == {0.0} else "hierarchical" if centerings == {1.0} else "mixed"
 
 
 def forms(prior: ScaleMixture, *, discrete: bool = True) -> tuple[str, ...]:
@@ -154,7 +155,7 @@ def _choose(prior: ScaleMixture, key: str | tuple | None) -> dict[str, str | flo
             raise ValueError(f"parametrization={key!r} does not exist for {prior}: {refusal}; it has {_listed(forms(prior))}")
         return dict.fromkeys(labels, "marginal" if key == "marginal" else CENTERING[key])
     chosen: dict[str, str | float] = dict.fromkeys(labels, 0.0)
-    for label, form in key:
+    for label, form in cast("tuple[tuple[str, str | float], ...]", key):
         if label not in chosen:
             raise ValueError(f"parametrization names the factor {label!r}, and {prior} has {_listed(labels)}")
         if isinstance(form, str) and form in FORMS:

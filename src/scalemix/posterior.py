@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from scalemix.language import PPL, kitchens
-
-if TYPE_CHECKING:
-    import xarray
 
 __all__ = ["Info", "Posterior", "Prediction"]
 

@@ -88,7 +88,7 @@ def StudentT(df: float = 3.0, scale: float = 1.0) -> ScaleMixture:  # noqa: N802
 
 
 def SpikeAndSlab(inclusion_prob: float = 0.5, slab_scale: float = 1.0, spike_scale: float = 0.0) -> ScaleMixture:  # noqa: N802
-    """w ~ π N(0, slab_scale²) + (1 − π) N(0, spike_scale²); spike_scale = 0 is the point spike, which no gradient-based sampler can move in.
+    """w ~ π N(0, slab_scale²) + (1 − π) N(0, spike_scale²); spike_scale = 0 is the point spike, in which no gradient can move.
 
     Raises: ValueError unless spike_scale < slab_scale.
     """
@@ -131,7 +131,9 @@ def prior_for(prior: ScaleMixture | Mapping[str, ScaleMixture], site: str, sites
         return prior
     for pattern in prior:
         if not any(fnmatchcase(each, pattern) for each in sites):
-            raise ValueError(f"prior has the pattern {pattern!r}, which matches none of the weights {', '.join(sites)}: correct or remove it")
+            raise ValueError(
+                f"prior has the pattern {pattern!r}, which matches none of the weights {', '.join(sites)}: correct or remove it"
+            )
     for pattern, value in prior.items():
         if fnmatchcase(site, pattern):
             return value

@@ -28,14 +28,17 @@ ALL_FORMS_REFERENCE = ("marginal", "expanded")
 
 @dataclass(frozen=True)
 class Budget:
-    """Iterations per chain of NUTS (the reference, and the other forms) and steps of SVI."""
+    """Iterations per chain of NUTS (of a prior's reference fit; other fits take half) and steps of SVI."""
 
     warmup: int = 1000
-    reference_draws: int = 1000
-    other_draws: int = 500
+    draws: int = 1000
     chains: int = 4
     svi_steps: int = 10_000
     svi_draws: int = 2000
+
+    def iterations(self, is_reference: bool) -> tuple[int, int]:
+        """Warm-up and kept draws per chain."""
+        return (self.warmup, self.draws) if is_reference else (max(self.warmup // 2, 50), max(self.draws // 2, 50))
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,18 @@ def prior_table(num_columns: int, num_data: int) -> dict[str, tuple[ScaleMixture
 
 
 def cells(num_columns: int, num_data: int, backends: tuple[str, ...]) -> list[Cell]:
-    """Every cell of the main job; the reference of a prior is its marginal form where there is one, else the expanded one."""
+    """Every cell of the main job.
+
+    The reference of a prior is its marginal form where there is one, else the expanded one, in the first of the languages.
+    """
     result = []
     for name, (prior, by_sigma, accept) in prior_table(num_columns, num_data).items():
         available = forms(prior, discrete=False)
         reference = next(form for form in ALL_FORMS_REFERENCE if form in available)
         result += [
-            Cell(name, prior, form, backend, form == reference, by_sigma, accept) for backend in backends for form in available
+            Cell(name, prior, form, backend, form == reference and backend == backends[0], by_sigma, accept)
+            for backend in backends
+            for form in available
         ]
     return result
 
@@ -100,20 +108,23 @@ def run_cell(cell: Cell, data: Regression, folder: Path, budget: Budget, seed: i
     from scalemix.inference import mean_field, nuts
 
     model = model_of(cell)
+    warmup, draws = budget.iterations(cell.is_reference)
     sampling = nuts.Settings(
-        num_warmup=budget.warmup,
-        num_draws=budget.reference_draws if cell.is_reference else budget.other_draws,
+        num_warmup=warmup,
+        num_draws=draws,
         num_chains=budget.chains,
         target_accept_prob=cell.target_accept_prob,
+        max_tree_depth=10 if cell.is_reference else 8,
         progress=show_progress,
     )
     optimization = mean_field.Settings(num_steps=budget.svi_steps, num_draws=budget.svi_draws, progress=show_progress)
-    names = []
-    for method, fit, settings in (("nuts", nuts.fit, sampling), ("svi", mean_field.fit, optimization)):
-        posterior = fit(ppl, model, data.x_train, data.y_train, seed=seed, settings=settings)
-        posterior.save(folder / f"{cell.fit_name(method)}.nc")
-        names.append(cell.fit_name(method))
-    return names
+    fits = {
+        "nuts": lambda: nuts.fit(ppl, model, data.x_train, data.y_train, seed=seed, settings=sampling),
+        "svi": lambda: mean_field.fit(ppl, model, data.x_train, data.y_train, seed=seed, settings=optimization),
+    }
+    for method, fit in fits.items():
+        fit().save(folder / f"{cell.fit_name(method)}.nc")
+    return [cell.fit_name(method) for method in fits]
 
 
 def run_cells(

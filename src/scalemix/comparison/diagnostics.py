@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalemix.comparison.chains import MIN_DRAWS, bulk_ess, rhat, tail_ess
+from scalemix.comparison.chains import MIN_DRAWS, Convergence, convergence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from scalemix.posterior import Posterior
 
@@ -96,21 +96,14 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
         if name not in posterior.draws:
             raise ValueError(f"unknown site {name!r}: give some of {', '.join(posterior.draws)}")
     num_chains, num_draws = posterior.log_joint.shape
-    worst = {"rhat": (-math.inf, ""), "bulk": (math.inf, ""), "tail": (math.inf, "")}
-    if num_draws >= MIN_DRAWS:
-        for site, offset, draws in _columns(posterior, names):
-            numbers = {"rhat": rhat(draws), "bulk": bulk_ess(draws), "tail": tail_ess(draws)}
-            _stuck(draws, numbers, sampled=site in posterior.latents)
-            for key, values in numbers.items():
-                _keep_worst(worst, key, values, lambda index, site=site, offset=offset: _label(posterior, site, offset + index))
+    worst = _worst(posterior, names) if num_draws >= MIN_DRAWS else dict.fromkeys(("rhat", "bulk", "tail"), (math.nan, ""))
     stats = posterior.sample_stats
     divergences = int(np.sum(stats["diverging"])) if "diverging" in stats else 0
     bfmi = float(np.min(energy_bfmi(stats["energy"]))) if "energy" in stats and num_draws >= MIN_DRAWS else math.nan
-    known = math.isfinite(worst["bulk"][0])
     numbers = {
-        "worst_rhat": worst["rhat"][0] if num_chains > 1 and worst["rhat"][1] else math.nan,
-        "min_ess_bulk": worst["bulk"][0] if known else math.nan,
-        "min_ess_tail": worst["tail"][0] if math.isfinite(worst["tail"][0]) else math.nan,
+        "worst_rhat": worst["rhat"][0] if num_chains > 1 else math.nan,
+        "min_ess_bulk": worst["bulk"][0],
+        "min_ess_tail": worst["tail"][0],
         "e_bfmi": bfmi,
         "divergences": divergences,
         "divergence_fraction": divergences / (num_chains * num_draws),
@@ -132,31 +125,36 @@ def energy_bfmi(energy: np.ndarray) -> np.ndarray:
     return np.divide(steps, variance, out=np.zeros_like(variance), where=variance > 0)
 
 
-def _columns(posterior: Posterior, names: Iterable[str]) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Blocks of scalars (chain, draw, k) with their site and the flat index of the first."""
-    for name in names:
-        values = np.asarray(posterior.draws[name], dtype=float)
+def _worst(posterior: Posterior, names: Iterable[str]) -> dict[str, tuple[float, str]]:
+    """The largest R-hat, the least bulk and the least tail ESS over all entries of the sites, each with its place; nan if nothing moves."""
+    found: dict[str, list[tuple[float, str, int]]] = {"rhat": [], "bulk": [], "tail": []}
+    for site in names:
+        values = np.asarray(posterior.draws[site], dtype=float)
         values = values.reshape(*values.shape[:2], -1)
         for start in range(0, values.shape[-1], COLUMNS_AT_ONCE):
-            yield name, start, values[..., start : start + COLUMNS_AT_ONCE]
+            numbers = _of_block(values[..., start : start + COLUMNS_AT_ONCE], sampled=site in posterior.latents)
+            for key, column, sign in zip(found, numbers, (1, -1, -1), strict=True):
+                if not np.isnan(column).all():
+                    index = int(np.nanargmax(sign * column))
+                    found[key].append((float(column[index]), site, start + index))
+    result = {}
+    for key, entries in found.items():
+        number, site, index = (max if key == "rhat" else min)(entries, default=(math.nan, "", 0))
+        result[key] = number, _label(posterior, site, index) if site else ""
+    return result
 
 
-def _stuck(draws: np.ndarray, numbers: dict[str, np.ndarray], *, sampled: bool) -> None:
-    """Scalars that never move or are not finite: the worst there is for a sampled site, no statement for a deterministic one."""
-    bad = ~np.isfinite(draws).all(axis=(0, 1))
-    still = np.ptp(draws, axis=(0, 1)) == 0
-    numbers["rhat"][bad | still] = np.where(bad | sampled, math.inf, math.nan)[bad | still]
-    for key in ("bulk", "tail"):
-        numbers[key][bad | still] = np.where(bad | sampled, 0.0, math.nan)[bad | still]
-
-
-def _keep_worst(worst: dict, key: str, values: np.ndarray, label) -> None:
-    if np.isnan(values).all():
-        return
-    index = int(np.nanargmax(values) if key == "rhat" else np.nanargmin(values))
-    better = values[index] > worst[key][0] if key == "rhat" else values[index] < worst[key][0]
-    if better:
-        worst[key] = (float(values[index]), label(index))
+def _of_block(draws: np.ndarray, *, sampled: bool) -> Convergence:
+    """Numbers of draws (chain, draw, k). A scalar that never moves is the worst there is in a sampled site, and no statement (nan) in a
+    deterministic one; one that is not finite is the worst in either."""
+    numbers = convergence(draws)
+    broken = ~np.isfinite(draws).all(axis=(0, 1))
+    with np.errstate(invalid="ignore"):
+        still = np.ptp(draws, axis=(0, 1)) == 0
+    worst = broken | (still & sampled)
+    skipped = still & ~worst
+    rhat = np.where(worst, math.inf, np.where(skipped, math.nan, numbers.rhat))
+    return Convergence(rhat, *(np.where(worst, 0.0, np.where(skipped, math.nan, each)) for each in numbers[1:]))
 
 
 def _label(posterior: Posterior, site: str, flat: int) -> str:

@@ -8,7 +8,6 @@ from typing import Any, cast
 from numpyro.infer import autoguide
 
 from scalemix.language import kitchens
-
 from scalemix.numpyro import engine
 from scalemix.numpyro.distributions import dist, dist_like
 from scalemix.numpyro.primitives import (

@@ -55,9 +55,7 @@ def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: 
         log_joint = sum((jnp.sum(log_prob) for log_prob in log_probs.values()), jnp.zeros(()))
         deterministics = {name: site["value"] for name, site in trace.items() if site["type"] == "deterministic"}
         observed = {
-            name: site["fn"].log_prob(site["value"])
-            for name, site in trace.items()
-            if site["type"] == "sample" and site["is_observed"]
+            name: site["fn"].log_prob(site["value"]) for name, site in trace.items() if site["type"] == "sample" and site["is_observed"]
         }
         return deterministics, log_joint, observed
 

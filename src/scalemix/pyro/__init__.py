@@ -8,7 +8,6 @@ from typing import Any, cast
 from pyro.infer import autoguide
 
 from scalemix.language import kitchens
-
 from scalemix.pyro import engine
 from scalemix.pyro.distributions import dist, dist_like
 from scalemix.pyro.primitives import (

@@ -51,7 +51,7 @@ def structure(model: Model, data: tuple, *, seed: int) -> Structure:
 def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: int) -> Evaluation:
     args = tensors(data)
 
-    def one(values: dict[str, Any], index: int) -> tuple:
+    def one(values: dict[str, Any]) -> tuple:
         with Given(values):
             trace = poutine.trace(model).get_trace(_ppl(), *args)
         log_joint = trace.log_prob_sum()
@@ -62,30 +62,30 @@ def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: 
         }
         return {name: sites[name]["value"] for name in deterministic}, log_joint, observed
 
-    return Evaluation(*_over_draws(one, draws))
+    return Evaluation(*_over_draws(one, draws, chunk))
 
 
 def predict(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> Predictive:
     args = tensors(inputs)
 
-    def one(values: dict[str, Any], index: int) -> tuple:
+    def one(values: dict[str, Any]) -> tuple:
         with Given(values):
             trace = poutine.trace(model).get_trace(_ppl(), *args)
         return trace.nodes[site]["value"], *_moments(trace.nodes[site]["fn"])
 
     with seeded(seed):
-        return Predictive(*_over_draws(one, draws))
+        return Predictive(*_over_draws(one, draws, chunk))
 
 
 def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
     args = tensors(inputs)
 
-    def one(values: dict[str, Any], index: int) -> dict[str, Any]:
+    def one(values: dict[str, Any]) -> dict[str, Any]:
         trace = poutine.trace(model).get_trace(_ppl(), *args)
         return {name: site["value"] for name, site in trace.nodes.items() if site["type"] == "sample"}
 
     with seeded(seed):
-        return _over_draws(one, {"draw": np.arange(num_draws)})
+        return _over_draws(one, {"draw": np.arange(num_draws)}, num_draws)
 
 
 @contextmanager
@@ -99,13 +99,20 @@ def seeded(seed: int) -> Iterator[None]:
         pyro.util.set_rng_state(state)
 
 
-def _over_draws(function: Callable, draws: dict[str, np.ndarray]) -> Any:
-    """``function`` of each draw in turn, as NumPy arrays with the draws in front: any Pyro model runs so, vectorizable or not."""
+def _over_draws(function: Callable, draws: dict[str, np.ndarray], chunk: int) -> Any:
+    """``function`` of each draw as NumPy arrays with the draws in front: vectorized, or in turn where the model cannot be.
+
+    A model cannot where it looks at a value (``.item()``, ``if w > 0``), which ``torch.func.vmap`` refuses with an error that names itself.
+    """
     values = tensors({name: np.asarray(value, dtype=float) for name, value in draws.items()})  # Pyro wants gates as floats, too
     num_draws = len(next(iter(draws.values())))
     with torch.no_grad(), pyro.validation_enabled(False):
-        results = [_to_numpy(function({name: value[i] for name, value in values.items()}, i)) for i in range(num_draws)]
-    return _stack(results)
+        try:
+            return _to_numpy(torch.func.vmap(function, chunk_size=chunk, randomness="different")(values))
+        except RuntimeError as error:
+            if "vmap" not in str(error):
+                raise
+        return _stack([_to_numpy(function({name: value[i] for name, value in values.items()})) for i in range(num_draws)])
 
 
 def _to_numpy(result: Any) -> Any:

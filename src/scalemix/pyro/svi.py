@@ -33,14 +33,18 @@ def svi(model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> S
         start = time.perf_counter()
         bound_guide = _guide(guide, bound, settings)
         _check(bound, bound_guide, args)
-        optimizer = ClippedAdam({"lr": settings.learning_rate, "lrd": settings.decay ** (1 / settings.num_steps), "clip_norm": float("inf")})
+        optimizer = ClippedAdam(
+            {"lr": settings.learning_rate, "lrd": settings.decay ** (1 / settings.num_steps), "clip_norm": float("inf")}
+        )
         inference = SVI(bound, bound_guide, optimizer, Trace_ELBO(num_particles=settings.num_particles))
         losses = np.empty(settings.num_steps)
         with pyro.validation_enabled(False):
             for step in trange(settings.num_steps, desc="SVI", disable=not settings.progress, leave=False):
                 losses[step] = inference.step(*args)
                 if not np.isfinite(losses[step]):
-                    raise FloatingPointError(f"the ELBO is not finite at step {step}: lower Settings(learning_rate=) or standardize the data")
+                    raise FloatingPointError(
+                        f"the ELBO is not finite at step {step}: lower Settings(learning_rate=) or standardize the data"
+                    )
             draws, log_guide = _sample_guide(bound_guide, args, settings.num_draws)
         params = {name: value.detach().cpu().numpy() for name, value in pyro.get_param_store().items()}
         return SviRun(draws, log_guide, losses, params, 0.0, time.perf_counter() - start)
@@ -69,9 +73,7 @@ def _check(model: Any, guide: Any, args: tuple) -> None:
 
 
 def _samples(trace: Any) -> dict[str, Any]:
-    return {
-        name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not poutine.util.site_is_subsample(site)
-    }
+    return {name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not poutine.util.site_is_subsample(site)}
 
 
 def _sample_guide(guide: Any, args: tuple, num_draws: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

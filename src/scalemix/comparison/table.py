@@ -1,0 +1,162 @@
+"""``compare``: fits of the same data in one table, one row a fit, with verdicts in words and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scalemix.comparison.fits import Contrast, Fit, contrast, judge
+from scalemix.comparison.references import Reference, choose_references, group_by_prior, prior_labels
+from scalemix.comparison.verdicts import verdicts_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from scalemix.posterior import Posterior
+
+__all__ = ["Comparison", "compare"]
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare`` found.
+
+    Attributes:
+        table: one row a fit, indexed by its name; numbers in full precision, nan where there is nothing to say. Columns: ``COLUMNS``.
+        verdicts: the table in words, sentences grouped by prior.
+        fits: all that was computed, by name.
+        references: by prior, the fit the others are measured against and whether it is valid.
+        contrasts: by name, the comparison with the reference, where there is a valid one.
+        labels: short name of each prior.
+    """
+
+    table: pd.DataFrame
+    verdicts: list[str]
+    fits: dict[str, Fit] = field(repr=False)
+    references: dict[str, Reference] = field(repr=False)
+    contrasts: dict[str, Contrast] = field(repr=False)
+    labels: dict[str, str] = field(repr=False)
+
+    def to_markdown(self) -> str:
+        """The table for people: rounded, blank cells empty."""
+        from scalemix.comparison.report import markdown_table
+
+        return markdown_table(self.table)
+
+    def plot(self, directory: str | Path | None = None, *, noise_prefix: str = "noise_") -> dict[str, Figure]:
+        """The figures by name, written as PNG files if a directory is given; a figure that has nothing to show is left out.
+
+        Args:
+            noise_prefix: columns whose label begins so are known to be noise, and are told apart from the others.
+        """
+        from scalemix.comparison.figures import figures_of
+
+        figures = figures_of(self, noise_prefix=noise_prefix)
+        if directory is not None:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            for name, figure in figures.items():
+                figure.savefig(Path(directory) / f"{name}.png", dpi=150)
+        return figures
+
+    def report(self, path: str | Path, *, noise_prefix: str = "noise_") -> Path:
+        """Write ``table.csv``, ``table.md``, the figures and ``report.md`` (all of it) into the folder ``path``; returns the report's path."""
+        from scalemix.comparison.report import write_report
+
+        return write_report(self, Path(path), noise_prefix=noise_prefix)
+
+
+def compare(
+    posteriors: Mapping[str, Posterior],
+    *,
+    reference: str | Mapping[str, str] | None = None,
+    data: Sequence[Any] | None = None,
+    target_scale: tuple[float, float] = (0.0, 1.0),
+) -> Comparison:
+    """Compare fits of one data set.
+
+    Rows under the same prior (``info.prior``) are measured against that prior's reference; distances between priors mean nothing and are
+    not made. A reference must pass the rule of ``ReferenceRule``; otherwise the distances of its prior are blank and a verdict says why.
+
+    Args:
+        posteriors: fits by name; rows come in this order.
+        reference: ``None``: of each prior, its NUTS fit in the marginal form, else in the expanded one. A fit's name: the reference of its
+            own prior. Or a dict from prior to name.
+        data: held-out (inputs, outcome) in the units of the fits, or ``None``: no test columns.
+        target_scale: (location, scale) with y_fit = (y - location)/scale: test columns are reported in the units of y.
+
+    Raises: ValueError for no fits, fits of different data, a reference that does not exist, or ``data`` for a posterior without its model.
+
+    Example:
+        >>> comparison = sm.compare({"laplace nuts": nuts_fit, "laplace svi": svi_fit}, data=(x_test, y_test))
+        >>> comparison.table["worst_rhat"], comparison.verdicts
+    """
+    if not isinstance(posteriors, Mapping) or not posteriors:
+        raise ValueError("compare takes a dict from name to posterior with at least one fit in it")
+    _check_same_data(posteriors)
+    fits = [judge(name, posterior, data=data, target_scale=target_scale) for name, posterior in posteriors.items()]
+    groups = group_by_prior(fits)
+    references, labels = choose_references(groups, reference), prior_labels(groups)
+    contrasts: dict[str, Contrast] = {}
+    verdicts: list[str] = []
+    for prior, group in groups.items():
+        chosen = references[prior]
+        if chosen.valid and chosen.fit is not None:
+            contrasts |= {fit.name: contrast(fit.posterior, chosen.fit.posterior) for fit in group}
+        has_guide_only = all(fit.posterior.info.parametrization == "single" for fit in group)
+        verdicts += verdicts_of(prior, labels[prior], group, chosen, contrasts, has_guide_only=has_guide_only)
+    rows = [_row(fit, labels[fit.posterior.info.prior], references[fit.posterior.info.prior], contrasts.get(fit.name)) for fit in fits]
+    table = pd.DataFrame(rows, index=pd.Index([fit.name for fit in fits], name="fit"))
+    return Comparison(table, verdicts, {fit.name: fit for fit in fits}, references, contrasts, labels)
+
+
+def _row(fit: Fit, label: str, reference: Reference, found: Contrast | None) -> dict[str, Any]:
+    """One row; ``draws`` is per chain, ``w1_to_reference`` of the reference itself is blank."""
+    info, diagnostics, size = fit.posterior.info, fit.diagnostics, fit.posterior.log_joint.shape
+    is_reference = reference.valid and reference.fit is not None and reference.fit.name == fit.name
+    ess = NAN if diagnostics is None else diagnostics.min_ess_bulk
+    return {
+        "prior": label,
+        "parametrization": info.parametrization,
+        "method": info.method,
+        "backend": info.backend,
+        "reference": is_reference,
+        "converged": fit.converged,
+        "test_rmse": fit.held_out.rmse,
+        "test_log_density": fit.held_out.log_density,
+        "elpd_loo": fit.loo.elpd,
+        "elpd_loo_se": fit.loo.standard_error,
+        "pareto_k": fit.loo.pareto_k,
+        "khat": fit.khat,
+        "worst_rhat": NAN if diagnostics is None else diagnostics.worst_rhat,
+        "min_ess_bulk": ess,
+        "min_ess_tail": NAN if diagnostics is None else diagnostics.min_ess_tail,
+        "ess_per_second": ess / info.seconds_run if info.seconds_run > 0 else NAN,
+        "e_bfmi": NAN if diagnostics is None else diagnostics.e_bfmi,
+        "divergences": NAN if diagnostics is None else float(diagnostics.divergences),
+        "w1_to_reference": NAN if found is None or is_reference else found.distance,
+        "w1_floor": NAN if found is None else found.floor,
+        "chains": size[0],
+        "draws": size[1],
+        "seconds_compile": info.seconds_compile,
+        "seconds_run": info.seconds_run,
+    }
+
+
+def _check_same_data(posteriors: Mapping[str, Posterior]) -> None:
+    """elpd, distances and test scores compare only on the same observations."""
+    first_name, first = next(iter(posteriors.items()))
+    for name, posterior in posteriors.items():
+        shapes = [{site: value.shape[2:] for site, value in each.log_likelihood.items()} for each in (first, posterior)]
+        shared = first.observed.keys() & posterior.observed.keys()
+        same = shapes[0] == shapes[1] and all(
+            np.allclose(first.observed[site], posterior.observed[site], rtol=1e-5, atol=1e-6) for site in shared
+        )
+        if not same:
+            raise ValueError(f"{first_name!r} and {name!r} were fitted to different data: compare fits of the same observations")

@@ -1,0 +1,81 @@
+"""The table in words: of each prior, whether its reference holds; of each other fit, what it made of the same posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scalemix.comparison.fits import Contrast, Fit
+from scalemix.comparison.references import Reference
+
+__all__ = ["verdicts_of"]
+
+# Expected W1 between a fit of ESS a and a reference of ESS b is sqrt((1/a + 1/b)/(4/b)) floors: 1.7 for a = 400, b = 4000, and 0.7 for a = b.
+WITHIN_NOISE = 2.5
+NARROW, WIDE = 0.9, 1.1
+
+
+def verdicts_of(
+    prior: str, label: str, fits: Sequence[Fit], reference: Reference, contrasts: Mapping[str, Contrast], *, has_guide_only: bool
+) -> list[str]:
+    """Sentences on the fits of one prior, the reference first."""
+    sentences = [_on_reference(prior, label, reference, has_guide_only)]
+    for fit in fits:
+        if reference.fit is not None and fit.name == reference.fit.name:
+            continue
+        found = contrasts.get(fit.name)
+        sentences.append(f"{fit.name}: {_on_guide(fit, found) if fit.is_guide else _on_sampler(fit, found)}.")
+    return sentences
+
+
+def _on_reference(prior: str, label: str, reference: Reference, has_guide_only: bool) -> str:
+    named = label if label == prior else f"{label}, w = {prior}"
+    if reference.fit is None:
+        remedy = "fit it by NUTS" if has_guide_only else "fit it by NUTS with parametrization='expanded'"
+        return f"{named}: distances are blank, as {reference.reason}; {remedy}."
+    if not reference.valid:
+        return f"{named}: distances are blank, as {reference.fit.name} is {reference.reason}."
+    return f"{named}: {reference.fit.name} is a {reference.reason}."
+
+
+def _on_sampler(fit: Fit, found: Contrast | None) -> str:
+    if fit.diagnostics is None or not fit.diagnostics.is_reference:
+        told = "no statistics of the sampler" if fit.diagnostics is None else "; ".join(fit.diagnostics.reasons)
+        remedy = f". Remedy: {fit.diagnostics.remedy}" if fit.diagnostics is not None else ""
+        return f"not converged: {told}{remedy}"
+    if found is None:
+        return "passes every check of the sampler"
+    same = "agrees with" if found.times_floor <= WITHIN_NOISE else "differs from"
+    return f"{same} the reference, {_distance(found)}"
+
+
+def _on_guide(fit: Fit, found: Contrast | None) -> str:
+    if fit.trend is None:
+        parts = ["convergence unknown, as no losses were kept"]
+    else:
+        parts = ["converged" if fit.trend.converged else f"not converged: {fit.trend.reason}"]
+    if found is not None:
+        parts.append(_spread(found))
+        noise = ", within Monte Carlo noise" if found.times_floor <= WITHIN_NOISE else ""
+        parts.append(f"{_distance(found)}{noise}")
+    if fit.khat <= fit.khat_limit:
+        parts.append(f"k-hat {fit.khat:.2f} allows its draws to be reweighted to the posterior")
+    else:
+        parts.append(f"k-hat {fit.khat:.2f} is above {fit.khat_limit:.2f}, so its elpd_loo is blank")
+    return "; ".join(parts)
+
+
+def _distance(found: Contrast) -> str:
+    return f"distance {found.distance:.2g} is {found.times_floor:.1f} times the Monte Carlo floor"
+
+
+def _spread(found: Contrast) -> str:
+    ratio = found.sd_ratio[np.isfinite(found.sd_ratio)]
+    if ratio.size == 0:
+        return "the sds of its coefficients cannot be compared"
+    median = float(np.median(ratio))
+    judgment = "too narrow" if median < NARROW else "too wide" if median > WIDE else "about as wide as NUTS"
+    shift = float(np.max(np.abs(found.shift[np.isfinite(found.shift)]), initial=0.0))
+    told = f"the median coefficient has {median:.2f} times the sd of NUTS (least {ratio.min():.2f}, largest {ratio.max():.2f})"
+    return f"{judgment}: {told}, means off by at most {shift:.2f} sd"

@@ -1,0 +1,113 @@
+"""Every form of every noise is a law of the same w: drawn in each form and language, against the density, and enumerated.
+
+The judge is ``scalemix.log_marginal`` (NumPy and SciPy, held to known answers elsewhere) or a sum written out here. The draws of |w| are
+held to the law by Kolmogorov and Smirnov's test and their signs to a fair coin; seeds are fixed, so a result is always the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyro
+import pytest
+import torch
+from known_answers import KNOWN
+from numpyro import handlers
+from registry import NOISES, PRIORS
+from scipy import special, stats
+
+import scalemix.numpyro as in_numpyro
+import scalemix.pyro as in_pyro
+from scalemix import log_marginal, models, noise
+from scalemix.likelihoods import Gaussian
+from scalemix.plan import Parametrization
+from scalemix.priors import ScaleMixture, SpikeAndSlab
+
+NUM_CELLS = 100_000  # of a plate around each weight; two independent weights of each make the 200 000 draws
+P_VALUE = 1e-4
+LANGUAGES = {"numpyro": in_numpyro, "pyro": in_pyro}
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    with in_pyro.engine.precision("float64", "cpu"), in_numpyro.engine.precision("float64", "cpu"):
+        yield
+
+
+# --- draws of w against its density --------------------------------------------------------------------------------------------
+
+
+def _rows() -> Iterator[tuple[str, ScaleMixture, Parametrization]]:
+    for name, row in NOISES.items():
+        if len(row.forms) > 1:
+            yield from ((name, ScaleMixture(row.noise, base_scale=1.3), form) for form in row.forms)
+    for name in ("horseshoe", "regularized_horseshoe"):
+        yield from ((name, PRIORS[name].prior.resolve(6), form) for form in PRIORS[name].forms)
+
+
+ROWS = list(_rows())
+IDS = [f"{name}-{form if isinstance(form, str) else 'mixed'}" for name, _, form in ROWS]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("name", "prior", "form"), ROWS, ids=IDS)
+def test_draws_have_the_law_of_the_prior(name: str, prior: ScaleMixture, form: Parametrization, language: str) -> None:
+    w = _draws(language, prior, (2,), form).ravel()
+    assert w.size == 200_000
+    assert _ks(prior, w) > P_VALUE
+    assert _ks(prior, 1.05 * w) < P_VALUE, "a scale that is 5 % off is seen in 200 000 draws"
+    assert _ks(prior, 1.2 * w[:20_000]) < P_VALUE, "a scale that is 20 % off is seen in 20 000 draws"
+    assert stats.binomtest(int(np.sum(w > 0)), int(np.sum(w != 0))).pvalue > P_VALUE
+
+
+TIED_ROWS = [(name, form) for name, row in NOISES.items() if len(row.tied_forms) > 1 for form in row.tied_forms]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("name", "form"), TIED_ROWS, ids=[f"{name}-{form}" for name, form in TIED_ROWS])
+def test_tied_draws_share_their_noise_and_have_its_law(name: str, form: str, language: str) -> None:
+    """w (n, 2, 2) tied per "in": each entry has the law of w, and two of one row are two normals times one ξ, whose ratio is Cauchy."""
+    prior = ScaleMixture(NOISES[name].noise.per("in"), base_scale=1.3)
+    w = _draws(language, prior, (2, 2), form)
+    independent = np.concatenate([w[:, 0, 0], w[:, 1, 1]])
+    assert _ks(prior, independent) > P_VALUE
+    assert _ks(prior, 1.05 * independent) < P_VALUE
+    assert stats.kstest(w[:, 0, 0] / w[:, 0, 1], stats.cauchy.cdf).pvalue > P_VALUE
+    other = stats.kstest(w[:, 0, 0] / w[:, 1, 0], stats.cauchy.cdf).pvalue
+    assert other < P_VALUE, "two rows have each their own ξ, and the ratio of products of different scales is not Cauchy"
+
+
+def _draws(language: str, prior: ScaleMixture, shape: tuple[int, ...], form: Parametrization) -> np.ndarray:
+    """(100 000, *shape) weights, one array to a cell of a plate around ``ppl.weight``."""
+    ppl = LANGUAGES[language]
+
+    def model() -> Any:
+        with ppl.plate("cells", NUM_CELLS, dim=-1):
+            return ppl.weight("w", shape, prior, parametrization=form)
+
+    if language == "pyro":
+        with in_pyro.engine.seeded(12):
+            return model().numpy()
+    return np.asarray(handlers.seed(model, 12)())
+
+
+def _ks(prior: ScaleMixture, w: np.ndarray) -> float:
+    log_size, cumulative = _law_of_log_size(prior)
+    return float(stats.kstest(np.log(np.abs(w)), lambda t: np.interp(t, log_size, cumulative)).pvalue)
+
+
+@lru_cache
+def _law_of_log_size(prior: ScaleMixture) -> tuple[np.ndarray, np.ndarray]:
+    """P(log|w| < t) on a grid of t: 2 ∫ e^t p(e^t) dt by the trapezoidal rule, whose whole must be 1."""
+    t = np.linspace(-40.0, 60.0, 4001)
+    density = 2.0 * np.exp(log_marginal(prior, np.exp(t)) + t)
+    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * np.diff(t) * (density[1:] + density[:-1]))])
+    assert math.isclose(cumulative[-1], 1.0, rel_tol=1e-6)
+    return t, cumulative
