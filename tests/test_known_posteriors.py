@@ -25,6 +25,7 @@ import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import likelihoods, models, noise
 from scalemix.inference import nuts
+from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, SpikeAndSlab
 
 Array = np.ndarray
@@ -76,7 +77,7 @@ def grid(log_pdf: Callable[[Array], Array], step: float) -> tuple[Array, Array]:
 
 def log_inverse_nakagami(xi: Array) -> Array:
     """ξ⁻² ~ Gamma(shape 1.5, mean 1), which is m = 1.5, Ω = 1."""
-    x = np.maximum(xi, 1e-300)
+    x = np.maximum(xi, 1e-100)
     return np.where(xi > 0, stats.gamma(1.5, scale=1 / 1.5).logpdf(x**-2.0) + np.log(2) - 3 * np.log(x), -np.inf)
 
 
@@ -161,14 +162,165 @@ def replicated(ppl: Any, y: dict[str, Any], *, form: str) -> None:
             ppl.sample(f"{name}_y", law.to_event(len(problem.shape)), obs=outcome)
 
 
-def sample(ppl: ModuleType, names: tuple[str, ...], form: str, replicates: int, seed: int, **settings: Any) -> dict[str, Array]:
-    """Draws of each problem's weights (replicate of chain, draw, D)."""
+def sample(ppl: ModuleType, names: tuple[str, ...], form: str, *, replicates: int, seed: int, **settings: Any) -> Posterior:
+    """One NUTS run of all the problems; each replicate starts where it likes."""
     y = {}
     for name in names:
         problem = PROBLEMS[name]
         outcome = np.array(problem.y).reshape(problem.shape if problem.design is None else -1)
         y[name] = np.tile(outcome, (replicates, *(1,) * outcome.ndim))
-    posterior = nuts.fit(ppl, partial(replicated, form=form), y, seed=seed, settings=nuts.Settings(progress=False, **settings))
-    size = {name: math.prod(PROBLEMS[name].shape) for name in names}
-    chained = {name: np.moveaxis(posterior.draws[name], 2, 1) for name in names}
-    return {name: draws.reshape(-1, draws.shape[2], size[name]) for name, draws in chained.items()}
+    return nuts.fit(ppl, partial(replicated, form=form), y, seed=seed, settings=nuts.Settings(progress=False, num_chains=1, **settings))
+
+
+def check(posterior: Posterior, name: str, *, error: float, r_hat: float, z: float = 4.0) -> None:
+    """Mean, sd, 5 % and 95 % quantiles within z Monte Carlo standard errors, the mean's being at most ``error`` posterior sds.
+
+    Each replicate counts as a chain: it starts apart from the others.
+    """
+    problem = PROBLEMS[name]
+    expected = problem.posterior()
+    np.testing.assert_allclose(expected.mean, problem.means, rtol=1e-8)
+    draws = posterior.draws[name][0]  # (draw, replicate, *shape)
+    draws = np.moveaxis(draws.reshape(*draws.shape[:2], -1), 1, 0)
+    for j, sd in enumerate(expected.sd):
+        w = draws[:, :, j]
+        targets = {
+            "mean": (w.mean(), expected.mean[j], arviz.mcse(w)),
+            "sd": (w.std(), sd, arviz.mcse(w, method="sd")),
+            **{f"{q}": (np.quantile(w, q), expected.quantile(q, j), arviz.mcse(w, method="quantile", prob=q)) for q in (0.05, 0.95)},
+        }
+        assert arviz.rhat(w) < r_hat, name
+        assert targets["mean"][2] <= error * sd, name
+        for what, (found, true, mcse) in targets.items():
+            assert mcse < 0.1 * sd, (name, j, what)
+            assert abs(found - true) <= z * mcse, (name, j, what, found, true, mcse)
+
+
+# --- NUTS ------------------------------------------------------------------------------------------------------------------------------
+
+SCALAR = ("I1", "I2", "I3", "I4", "I5", "I12", "I13")
+
+
+@pytest.fixture(scope="module")
+def expanded() -> Posterior:
+    return sample(in_numpyro, SCALAR, "expanded", replicates=20, seed=1, num_warmup=300, num_draws=400)
+
+
+@pytest.mark.parametrize("name", SCALAR)
+def test_expanded(expanded: Posterior, name: str) -> None:
+    check(expanded, name, error=0.03, r_hat=1.01)
+
+
+def test_expanded_horseshoe_regression() -> None:
+    posterior = sample(in_numpyro, ("I19",), "expanded", replicates=20, seed=2, num_warmup=300, num_draws=300, target_accept_prob=0.8)
+    check(posterior, "I19", error=0.03, r_hat=1.01)
+
+
+def test_hierarchical() -> None:
+    posterior = sample(in_numpyro, ("I1", "I3", "I12"), "hierarchical", replicates=20, seed=3, num_warmup=300, num_draws=400)
+    for name in ("I1", "I3", "I12"):
+        check(posterior, name, error=0.03, r_hat=1.01)
+
+
+def test_hierarchical_half_cauchy_is_a_funnel() -> None:
+    """p(w | ξ) is ever narrower as ξ → 0: the sampler diverges there, and its replicates do not agree. The expanded form has no such neck."""
+    posterior = sample(in_numpyro, ("I2",), "hierarchical", replicates=20, seed=4, num_warmup=300, num_draws=300)
+    w = posterior.draws["I2"][0].T
+    assert posterior.sample_stats["diverging"].mean() > 0.01
+    assert arviz.rhat(w) > 1.01
+    assert arviz.ess(w) < 0.2 * w.size
+
+
+def test_pyro() -> None:
+    short = sample(in_pyro, ("I1", "I12"), "expanded", replicates=60, seed=5, num_warmup=60, num_draws=40, **SHORT)
+    long = sample(in_pyro, ("I2",), "expanded", replicates=80, seed=6, num_warmup=60, num_draws=80, **SHORT)
+    for posterior, name in ((short, "I1"), (short, "I12"), (long, "I2")):
+        expected = PROBLEMS[name].posterior()
+        draws = posterior.draws[name].reshape(-1, len(expected.mean))
+        for j, sd in enumerate(expected.sd):
+            assert abs(draws[:, j].mean() - expected.mean[j]) <= 0.08 * sd, (name, j)
+            assert abs(draws[:, j].std() - sd) <= 0.08 * sd, (name, j)
+
+
+SHORT = {"max_tree_depth": 4, "target_accept_prob": 0.8}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("form", "names"), [("expanded", (*SCALAR, "I19")), ("hierarchical", ("I1", "I3", "I12"))])
+def test_pyro_slowly(form: str, names: tuple[str, ...]) -> None:
+    for name in names:  # apart: the half-Cauchy's steps are short
+        posterior = sample(in_pyro, (name,), form, replicates=30, seed=7, num_warmup=200, num_draws=300, max_tree_depth=7)
+        check(posterior, name, error=0.03, r_hat=1.02)
+
+
+# --- gates -----------------------------------------------------------------------------------------------------------------------------
+
+SPIKE = SpikeAndSlab(0.3, 1.0, 0.05)
+SPIKE_MODEL = partial(
+    models.linear, prior=SPIKE, bias_prior=None, likelihood=likelihoods.Gaussian(scale=0.5), parametrization="marginal"
+)
+INCLUSION = (0.997698, 0.08213, 0.999956, 0.095479, 0.09973, 0.469322, 0.085362, 0.510114)
+COEFFICIENTS = (1.625101, -0.007257, -1.753785, 0.016416, -0.024482, 0.291487, -0.019037, -0.366964)
+SETTINGS = np.array(list(itertools.product((0.0, 1.0), repeat=8)))
+LOG_SETTINGS = (SETTINGS * math.log(0.3) + (1 - SETTINGS) * math.log(0.7)).sum(axis=1)
+
+
+def spike_posterior() -> Mixture:
+    """All 2⁸ settings of the gates."""
+    return mixture(np.where(SETTINGS == 1, 1.0, 0.05), LOG_SETTINGS, DESIGN, OUTCOME, 0.5)
+
+
+def test_enumeration_agrees_with_the_table() -> None:
+    assert OUTCOME.sum() == pytest.approx(2.9142316735, abs=1e-9)
+    assert DESIGN.sum() == pytest.approx(-0.0114317482, abs=1e-9)
+    exact = spike_posterior()
+    assert exact.log_evidence == pytest.approx(-20.8507524, abs=5e-8)
+    np.testing.assert_allclose(exact.prob @ SETTINGS, INCLUSION, atol=1e-6)
+    np.testing.assert_allclose(exact.mean, COEFFICIENTS, atol=1e-6)
+
+
+@pytest.mark.parametrize("ppl", [in_numpyro, in_pyro], ids=lambda ppl: ppl.name)
+def test_marginal_spike_sums_over_all_settings(ppl: ModuleType) -> None:
+    w = np.concatenate([np.random.default_rng(0).normal(size=(6, 8)), 0.05 * np.random.default_rng(1).normal(size=(6, 8))])
+    with ppl.engine.precision("float64", "cpu"):
+        found = ppl.engine.evaluate(SPIKE_MODEL, (DESIGN, OUTCOME), {"w1": w}, chunk=12).log_joint
+    log_prior = stats.norm.logpdf(w[:, None, :], scale=np.where(SETTINGS == 1, 1.0, 0.05)).sum(axis=2) + LOG_SETTINGS
+    expected = special.logsumexp(log_prior, axis=1) + stats.norm.logpdf(OUTCOME, w @ DESIGN.T, 0.5).sum(axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_marginal_spike_by_nuts() -> None:
+    """Four chains from dispersed starts; the responsibilities of the slab, averaged over the draws, are the inclusion probabilities."""
+    settings = nuts.Settings(num_warmup=500, num_draws=1500, num_chains=4, chain_method="sequential", progress=False)
+    posterior = nuts.fit(in_numpyro, SPIKE_MODEL, DESIGN, OUTCOME, seed=8, settings=settings)
+    w, exact = posterior.draws["w1"], spike_posterior()
+    included = sm.inclusion_prob(SPIKE, w)
+    for j, p in enumerate(exact.prob @ SETTINGS):
+        assert p == pytest.approx(INCLUSION[j], abs=1e-6)
+        error = max(arviz.mcse(included[:, :, j]), math.sqrt(p * (1 - p) / arviz.ess(included[:, :, j])), 1e-3)
+        assert abs(included[:, :, j].mean() - p) <= 4 * error, j
+        assert arviz.rhat(w[:, :, j]) < 1.01, j
+        assert abs(w[:, :, j].mean() - exact.mean[j]) <= 4 * arviz.mcse(w[:, :, j]), j
+
+
+@pytest.mark.parametrize(("shape", "y", "known"), [((), (2.0,), 0.6577821803), ((1, 3), TRIPLE, 0.567775074)], ids=["I6", "I14"])
+@pytest.mark.parametrize("ppl", [in_numpyro, in_pyro], ids=lambda ppl: ppl.name)
+def test_point_spike_by_enumeration(ppl: ModuleType, shape: tuple[int, ...], y: tuple[float, ...], known: float) -> None:
+    """P(gate = 1 | y) = Σ over a grid of z of the model's own joint density; the trapezoid rule is exact to rounding for normals."""
+    prior = ScaleMixture(noise.Bernoulli(0.5).per("in") if shape else noise.Bernoulli(0.5))
+
+    def model(ppl: Any, y: Any) -> None:
+        w = ppl.weight("w", shape, prior, parametrization="expanded")
+        ppl.sample("y", ppl.dist.Normal(w, 1.0).to_event(len(shape)), obs=y)
+
+    line = np.arange(-8.0, 8.5, 1.0) if ppl is in_pyro and shape else np.arange(-8.5, 8.6, 0.5)
+    base = np.stack(np.meshgrid(*[line] * len(y), indexing="ij"), axis=-1).reshape(-1, *shape)
+    log_prob = {}
+    for gate in (0.0, 1.0):
+        draws = {"w_noise": np.full((len(base), *shape[:1]), gate), "w_base": base}
+        with ppl.engine.precision("float64", "cpu"):
+            log_joint = ppl.engine.evaluate(model, (np.reshape(y, shape),), draws, chunk=len(base)).log_joint
+        log_prob[gate] = special.logsumexp(log_joint)
+    exact = special.expit(stats.norm.logpdf(y, scale=math.sqrt(2)).sum() - stats.norm.logpdf(y).sum())
+    assert exact == pytest.approx(known, abs=1e-9)
+    assert special.expit(log_prob[1.0] - log_prob[0.0]) == pytest.approx(exact, abs=1e-9)

@@ -12,6 +12,7 @@ import pyro
 import pytest
 import registry
 import torch
+from pyro import poutine
 from registry import MODELS, NOISES, PRIORS, RECIPES, TYINGS, Case
 
 import scalemix.numpyro as in_numpyro
@@ -132,11 +133,12 @@ def test_sites_log_joint_and_gradient_are_equal(case: Case) -> None:
 
 def _points(case: Case, x: np.ndarray, latents: dict[str, tuple[int, ...]], discrete: tuple[str, ...]) -> dict[str, np.ndarray]:
     """50 points: draws of the prior, points near one another in its bulk, then the weights and then the scales at the edges."""
-    draws = in_pyro.engine.sample_prior(case.model, (x,), num_draws=NUM_PRIOR, seed=7)
+    with in_pyro.engine.seeded(7):
+        traces = [poutine.trace(case.model).get_trace(in_pyro, torch.as_tensor(x)) for _ in range(NUM_PRIOR)]
     rng = np.random.default_rng(3)
     points = {}
     for name in latents:
-        prior = draws[name].astype(float)
+        prior = np.stack([trace.nodes[name]["value"].numpy() for trace in traces]).astype(float)
         edges = np.array(EDGES).reshape(-1, *(1,) * (prior.ndim - 1)) * np.ones_like(prior[: len(EDGES)])
         scales = np.abs(edges) if np.all(prior > 0) else edges
         near = prior[0] * np.exp(0.1 * rng.normal(size=(NUM_NEAR, *prior.shape[1:])))

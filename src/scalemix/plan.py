@@ -92,7 +92,9 @@ def make_plan(prior: ScaleMixture, shape: tuple[int, ...], axes: tuple[str, ...]
         raise TypeError(f"a prior is a scalemix prior such as sm.Laplace() or sm.ScaleMixture(noise.Rayleigh()), not {prior!r}")
     if axes is None:
         axes = default_axes(shape)
-    if len(axes) != len(shape) or len(set(axes)) < len(axes) or any(size < 1 for size in shape):
+    if any(size < 1 for size in shape):
+        raise ValueError(f"a weight of shape {shape} has no entries: give sizes of at least 1 (do the data have a column?)")
+    if len(axes) != len(shape) or len(set(axes)) < len(axes):
         raise ValueError(f"axes {axes} do not name the dimensions of a weight of shape {shape}: give one name for each, all different")
     key = tuple(sorted(parametrization.items())) if isinstance(parametrization, Mapping) else parametrization
     return _make_plan(prior, shape, axes, key)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalemix import priors
-from scalemix.plan import forms
+from scalemix.plan import forms, single_form
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture
 
@@ -55,7 +55,8 @@ class Cell:
 
     def fit_name(self, method: str) -> str:
         """The name of a fit, of its row and of its file."""
-        return f"{self.prior_name}-{self.form}-{method}-{self.backend}"
+        form = [] if single_form(self.prior) else [self.form]
+        return "-".join([self.prior_name, *form, method, self.backend])
 
 
 def prior_table(num_columns: int, num_data: int) -> dict[str, tuple[ScaleMixture, bool, float]]:
@@ -72,7 +73,7 @@ def prior_table(num_columns: int, num_data: int) -> dict[str, tuple[ScaleMixture
         "regularized-horseshoe": (
             priors.Horseshoe(expected_active=expected, num_data=num_data, slab_scale=2.0, slab_df=4.0),
             True,
-            0.95,
+            0.98,
         ),
         "spike-and-slab": (priors.SpikeAndSlab(0.1, slab_scale=1.0, spike_scale=0.05), False, 0.9),
     }

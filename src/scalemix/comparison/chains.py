@@ -1,4 +1,4 @@
-"""R-hat and effective sample size of many scalars at once: the estimators of Vehtari et al. (2021), vectorized over the last axis.
+"""R-hat and effective sample size of many scalars at once: the estimators of Vehtari et al. (2021), vectorized.
 
 ArviZ computes the same numbers one scalar at a time, which takes seconds for a few hundred scalars; here a few hundred take tenths of a
 second. The public functions take draws of shape (chain, draw, k) and return (k,).
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
+from scipy.fft import next_fast_len
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
@@ -111,6 +111,6 @@ def _autocovariance(chains: np.ndarray) -> np.ndarray:
     """Biased autocovariance by FFT, averaged over chains: (k, lag)."""
     n = chains.shape[2]
     size = next_fast_len(2 * n, real=True)
-    spectrum = rfft(chains - chains.mean(axis=2, keepdims=True), size, axis=2)
+    spectrum = np.fft.rfft(chains - chains.mean(axis=2, keepdims=True), size, axis=2)
     power = np.mean(spectrum.real**2 + spectrum.imag**2, axis=1)
-    return irfft(power, size, axis=1)[:, :n] / n
+    return np.fft.irfft(power, size, axis=1)[:, :n] / n

@@ -7,7 +7,7 @@ and at most 0.1 % of the draws diverged. Sources: Vehtari et al. (2021) for R-ha
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnostics", "ReferenceRule", "diagnose", "energy_bfmi"]
 
 COLUMNS_AT_ONCE = 256
+SLOW_MIXING = 0.05  # ESS per draw below which more draws alone are no remedy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
     Raises: ValueError for a variational fit (its draws are independent: there is nothing to diagnose), or an unknown site.
     """
     if posterior.log_guide is not None:
-        raise ValueError("R-hat and ESS say nothing about a variational fit, whose draws are independent: look at guide_khat and elbo_trend")
+        raise ValueError("R-hat and ESS say nothing of a variational fit, whose draws are independent: use guide_khat and elbo_trend")
     rule = ReferenceRule() if rule is None else rule
     names = list(posterior.draws) if sites is None else list(sites)
     for name in names:
@@ -100,21 +101,26 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
     stats = posterior.sample_stats
     divergences = int(np.sum(stats["diverging"])) if "diverging" in stats else 0
     bfmi = float(np.min(energy_bfmi(stats["energy"]))) if "energy" in stats and num_draws >= MIN_DRAWS else math.nan
-    numbers = {
-        "worst_rhat": worst["rhat"][0] if num_chains > 1 else math.nan,
-        "min_ess_bulk": worst["bulk"][0],
-        "min_ess_tail": worst["tail"][0],
-        "e_bfmi": bfmi,
-        "divergences": divergences,
-        "divergence_fraction": divergences / (num_chains * num_draws),
-        "saturation": _saturation(posterior),
-        "num_chains": num_chains,
-        "num_draws": num_draws,
-    }
-    places = {"worst_rhat_at": worst["rhat"][1], "min_ess_bulk_at": worst["bulk"][1], "min_ess_tail_at": worst["tail"][1]}
-    reasons, causes = _violations(numbers | places, rule)
-    remedy = _remedy(posterior, causes, numbers["saturation"]) if reasons else ""
-    return Diagnostics(**numbers, **places, is_reference=not reasons, reasons=tuple(reasons), remedy=remedy)
+    found = Diagnostics(
+        worst_rhat=worst["rhat"][0] if num_chains > 1 else math.nan,
+        worst_rhat_at=worst["rhat"][1],
+        min_ess_bulk=worst["bulk"][0],
+        min_ess_bulk_at=worst["bulk"][1],
+        min_ess_tail=worst["tail"][0],
+        min_ess_tail_at=worst["tail"][1],
+        e_bfmi=bfmi,
+        divergences=divergences,
+        divergence_fraction=divergences / (num_chains * num_draws),
+        saturation=_saturation(posterior),
+        num_chains=num_chains,
+        num_draws=num_draws,
+        is_reference=False,
+        reasons=(),
+        remedy="",
+    )
+    reasons, causes = _violations(found, rule)
+    remedy = _remedy(posterior, causes, found.saturation) if reasons else ""
+    return replace(found, is_reference=not reasons, reasons=tuple(reasons), remedy=remedy)
 
 
 def energy_bfmi(energy: np.ndarray) -> np.ndarray:
@@ -179,29 +185,29 @@ def _saturation(posterior: Posterior) -> float:
     return float(np.mean(posterior.sample_stats["tree_depth"] >= depth)) if "tree_depth" in posterior.sample_stats else math.nan
 
 
-def _violations(found: dict, rule: ReferenceRule) -> tuple[list[str], set[str]]:
+def _violations(found: Diagnostics, rule: ReferenceRule) -> tuple[list[str], set[str]]:
     """Clauses for people, and what kind of trouble they are."""
     reasons, causes = [], set()
-    if found["num_chains"] < 2:
+    if found.num_chains < 2:
         reasons.append("one chain cannot show that chains agree")
         causes.add("chains")
-    elif not found["worst_rhat"] <= rule.max_rhat:
-        reasons.append(f"R-hat of {found['worst_rhat_at'] or 'the draws'} is {found['worst_rhat']:.3f} (limit {rule.max_rhat:g})")
+    elif not found.worst_rhat <= rule.max_rhat:
+        reasons.append(f"R-hat of {found.worst_rhat_at or 'the draws'} is {found.worst_rhat:.3f} (limit {rule.max_rhat:g})")
         causes.add("mixing")
-    for kind in ("bulk", "tail"):
-        number = found[f"min_ess_{kind}"]
+    numbers = ("bulk", found.min_ess_bulk, found.min_ess_bulk_at), ("tail", found.min_ess_tail, found.min_ess_tail_at)
+    for kind, number, place in numbers:
         if not number >= rule.min_ess:
-            reasons.append(f"{kind} ESS of {found[f'min_ess_{kind}_at'] or 'the draws'} is {number:.0f} (at least {rule.min_ess:.0f})")
-            causes.add("mixing" if not number >= 0.05 * found["num_chains"] * found["num_draws"] else "few")
-    if math.isnan(found["e_bfmi"]):
+            reasons.append(f"{kind} ESS of {place or 'the draws'} is {number:.0f} (at least {rule.min_ess:.0f})")
+            causes.add("few" if number >= SLOW_MIXING * found.num_chains * found.num_draws else "mixing")
+    if math.isnan(found.e_bfmi):
         reasons.append("E-BFMI is unknown, as the sampler reported no energy")
         causes.add("energy")
-    elif not found["e_bfmi"] > rule.min_bfmi:
-        reasons.append(f"E-BFMI is {found['e_bfmi']:.2f} (above {rule.min_bfmi:g})")
+    elif not found.e_bfmi > rule.min_bfmi:
+        reasons.append(f"E-BFMI is {found.e_bfmi:.2f} (above {rule.min_bfmi:g})")
         causes.add("mixing")
-    if not found["divergence_fraction"] <= rule.max_divergence_fraction:
-        share = f"{100 * found['divergence_fraction']:.2g} % of the draws"
-        reasons.append(f"{_count(found['divergences'], 'divergence')}, {share} (at most {100 * rule.max_divergence_fraction:g} %)")
+    if not found.divergence_fraction <= rule.max_divergence_fraction:
+        share = f"{100 * found.divergence_fraction:.2g} % of the draws"
+        reasons.append(f"{_count(found.divergences, 'divergence')}, {share} (at most {100 * rule.max_divergence_fraction:g} %)")
         causes.add("divergences")
     return reasons, causes
 
@@ -210,8 +216,7 @@ def _remedy(posterior: Posterior, causes: set[str], saturation: float) -> str:
     """The first thing to try; the geometry comes before the number of draws."""
     geometry = causes & {"mixing", "divergences"}
     if geometry and posterior.info.parametrization == "hierarchical":
-        funnel = "the hierarchical form has a funnel where the noise is small; " if "divergences" in causes or "mixing" in causes else ""
-        return f"{funnel}use parametrization='expanded'"
+        return "the hierarchical form has a funnel where the noise is small, use parametrization='expanded'"
     if geometry and "HalfCauchy" in posterior.info.prior and "slab=" not in posterior.info.prior:
         return "bound the half-Cauchy's tail with a slab (Horseshoe(slab_scale=...)), or raise target_accept_prob"
     if saturation > 0.01:

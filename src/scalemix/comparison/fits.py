@@ -55,6 +55,7 @@ class Fit:
 
     @property
     def khat_limit(self) -> float:
+        """The largest k-hat at which this many draws can be reweighted."""
         return khat_threshold(self.posterior.log_joint.size)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import logsumexp
 
 from scalemix.comparison.chains import MIN_DRAWS, ess
 from scalemix.comparison.psis import psis
@@ -63,8 +62,8 @@ def leave_one_out(log_likelihood: np.ndarray, log_target_ratio: np.ndarray | Non
         log_target_ratio: (chain, draw) log rₛ = log p(θₛ, y) - log q(θₛ) of independent draws of q; ``None`` for draws of the posterior
             itself, r = 1, whose autocorrelation then enters the tail length and the Monte Carlo error.
 
-    The Monte Carlo error is the delta method's: draw s moves the sum by Σᵢ wᵢₛ (p(yᵢ | θₛ)/p̂ᵢ - 1), p̂ᵢ the estimate. Summing over i
-    first keeps what the observations share, since all use the same draws.
+    The Monte Carlo error is the delta method's: draw s moves the sum by Σᵢ wᵢₛ (p(yᵢ | θₛ)/p̂ᵢ - 1), p̂ᵢ the estimated p(yᵢ | y₋ᵢ).
+    Summing over i first keeps what the observations share, since all use the same draws.
     """
     chains, draws, n = log_likelihood.shape
     size = chains * draws
@@ -73,13 +72,14 @@ def leave_one_out(log_likelihood: np.ndarray, log_target_ratio: np.ndarray | Non
     if correlated:
         relative = np.exp(log_likelihood - log_likelihood.max(axis=(0, 1)))
         efficiency = np.nan_to_num(ess(relative) / size, nan=1.0)
-    flat = log_likelihood.reshape(size, n)
+    flat = np.ascontiguousarray(log_likelihood.reshape(size, n).T)
     base = np.zeros(size) if log_target_ratio is None else np.asarray(log_target_ratio, dtype=float).reshape(size)
     pointwise, pareto_ks, influence = np.empty(n), np.empty(n), np.zeros(size)
     for i in range(n):
-        log_weights, pareto_ks[i] = psis(base - flat[:, i], relative_efficiency=efficiency[i])
-        pointwise[i] = logsumexp(log_weights + flat[:, i])
-        influence += np.exp(log_weights) * np.expm1(flat[:, i] - pointwise[i])
+        log_weights, pareto_ks[i] = psis(base - flat[i], relative_efficiency=efficiency[i])
+        terms = log_weights + flat[i]
+        pointwise[i] = terms.max() + np.log(np.exp(terms - terms.max()).sum())
+        influence += np.exp(terms - pointwise[i]) - np.exp(log_weights)
     inefficiency = 1.0
     if correlated:
         inefficiency = size / float(np.nan_to_num(ess(influence.reshape(chains, draws, 1))[0], nan=size))

@@ -60,10 +60,8 @@ def held_out(posterior: Posterior, data: Sequence[Any], *, target_scale: tuple[f
     pointwise = posterior.pointwise_log_likelihood(*inputs, outcome)
     sites = [np.asarray(value, dtype=float).reshape(value.shape[0] * value.shape[1], -1) for value in pointwise.values()]
     log_likelihood = np.concatenate(sites, axis=1)
-    densities = logsumexp(log_likelihood, axis=0) - math.log(log_likelihood.shape[0])
+    densities = np.asarray(logsumexp(log_likelihood, axis=0)) - math.log(log_likelihood.shape[0])
     mean = np.asarray(posterior.predict(*inputs, seed=posterior.info.seed).mean, dtype=float)
-    target = np.asarray(outcome)
-    rmse = math.nan
-    if mean.shape == target.shape:
-        rmse = scale * math.sqrt(float(np.mean((mean - target.astype(float)) ** 2)))
+    target = np.asarray(outcome, dtype=float)
+    rmse = scale * math.sqrt(float(np.mean(np.square(mean - target)))) if mean.shape == target.shape else math.nan
     return HeldOut(rmse, float(densities.mean()) - math.log(scale))

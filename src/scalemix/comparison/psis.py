@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import logsumexp
 
 __all__ = ["khat_threshold", "psis"]
 
@@ -57,7 +56,7 @@ def psis(log_ratios: np.ndarray, *, relative_efficiency: float = 1.0) -> tuple[n
                 probs = (np.arange(tail.size) + 0.5) / tail.size
                 quantiles = -np.log1p(-probs) if abs(khat) < 1e-15 else np.expm1(-khat * np.log1p(-probs)) / khat
                 ratios[tail] = np.minimum(np.log(scale * quantiles + math.exp(cut)), 0.0)
-    return ratios - logsumexp(ratios), khat
+    return ratios - math.log(np.exp(ratios - ratios.max()).sum()) - ratios.max(), khat
 
 
 def _fit_pareto(excess: np.ndarray) -> tuple[float, float]:
@@ -67,8 +66,8 @@ def _fit_pareto(excess: np.ndarray) -> tuple[float, float]:
     grid = 1 / excess[-1] + (1 - np.sqrt(grid_size / (np.arange(1, grid_size + 1) - 0.5))) / (3 * excess[int(n / 4 + 0.5) - 1])
     shape = np.log1p(-grid[:, None] * excess).mean(axis=1)
     profile = n * (np.log(-grid / shape) - shape - 1)
-    weight = np.exp(profile - logsumexp(profile))
-    theta = float(np.sum(grid * weight))
+    weight = np.exp(profile - profile.max())
+    theta = float(grid @ weight / weight.sum())
     k = float(np.log1p(-theta * excess).mean())
     scale = -k / theta
     return (n * k + PRIOR_DRAWS * PRIOR_K) / (n + PRIOR_DRAWS), scale

@@ -42,8 +42,8 @@ def choose_references(groups: Mapping[str, Sequence[Fit]], wanted: str | Mapping
     """The reference of each prior.
 
     Args:
-        wanted: ``None``: NUTS in the marginal form where there is such a fit, else in the expanded one (of several, the one with the largest
-            least ESS). A fit's name: the reference of its own prior, the others as for ``None``. Or a dict from prior to name.
+        wanted: ``None``: NUTS in the marginal form where there is such a fit, else in the expanded one (of several, a valid one with the
+            largest least ESS). A fit's name: the reference of its own prior, the others as for ``None``. Or a dict from prior to name.
 
     Raises: ValueError for an unknown prior or name, a fit of another prior, or a variational fit.
     """

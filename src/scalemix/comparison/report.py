@@ -46,11 +46,13 @@ DECIMALS = {
     "seconds_run": 1,
 }
 CAPTION = (
-    "One row a fit. *converged*: a sampler's fit keeps R-hat ≤ 1.01, bulk and tail ESS ≥ 400, E-BFMI > 0.3 and divergences ≤ 0.1 %; the ELBO of "
-    "a guide stands still over the last tenth of its steps. *test*: held-out cases, in the units of the target. *elpd_loo* in nats, for a guide "
-    "by weights p(θ, y)/q(θ)/p(yᵢ | θ), blank where its *k-hat* is too high. *R-hat*, *bulk ESS*: the worst of all scalars of the model. "
-    "*W₁*: mean 1-Wasserstein distance of the coefficients to the reference (ref) of the same prior; *floor*: between two halves of the reference."
+    "One row a fit. *converged*: a sampler's fit keeps R-hat ≤ 1.01, bulk and tail ESS ≥ 400, E-BFMI > 0.3 and divergences ≤ 0.1 %; "
+    "the ELBO of a guide stands still over the last tenth of its steps. *test*: held-out cases, in the units of the target. "
+    "*elpd_loo* in nats, for a guide by weights p(θ, y)/q(θ)/p(yᵢ | θ), blank where its *k-hat* is too high; *pareto k* is the "
+    "largest over the cases. *R-hat*, *bulk ESS*: the worst of all scalars of the model. *W₁*: mean 1-Wasserstein distance of the "
+    "coefficients to the reference (ref) of the same prior; *floor*: between two halves of the reference."
 )
+LEFT = ("prior", "parametrization", "method", "backend", "converged")
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -59,11 +61,11 @@ def markdown_table(table: pd.DataFrame) -> str:
     rows = [[_cell(name, row) for name in names] for _, row in table.iterrows()]
     shown = [i for i in range(len(names)) if names[i] in ("converged",) or any(row[i] for row in rows)]
     cells = [[HEADINGS[names[i]] for i in shown], *([row[i] for i in shown] for row in rows)]
+    left = [names[i] in LEFT for i in shown]
     widths = [max(3, *(len(line[i]) for line in cells)) for i in range(len(shown))]
-    left = [names[i] in ("prior", "parametrization", "method", "backend", "converged") for i in shown]
-    lines = ["| " + " | ".join(c.ljust(w) if a else c.rjust(w) for c, w, a in zip(line, widths, left, strict=True)) + " |" for line in cells]
-    rule = "|" + "|".join(":" + "-" * (w + 1) if a else "-" * (w + 1) + ":" for w, a in zip(widths, left, strict=True)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
+    lines = [" | ".join(c.ljust(w) if a else c.rjust(w) for c, w, a in zip(line, widths, left, strict=True)) for line in cells]
+    rule = "|".join(":" + "-" * (w + 1) if a else "-" * (w + 1) + ":" for w, a in zip(widths, left, strict=True))
+    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {each} |" for each in lines[1:])])
 
 
 def write_report(comparison: Comparison, folder: Path, *, noise_prefix: str) -> Path:

@@ -66,7 +66,7 @@ class Comparison:
         return figures
 
     def report(self, path: str | Path, *, noise_prefix: str = "noise_") -> Path:
-        """Write ``table.csv``, ``table.md``, the figures and ``report.md`` (all of it) into the folder ``path``; returns the report's path."""
+        """Write ``table.csv``, ``table.md``, the figures and ``report.md`` with all of it into the folder ``path``; returns report.md."""
         from scalemix.comparison.report import write_report
 
         return write_report(self, Path(path), noise_prefix=noise_prefix)

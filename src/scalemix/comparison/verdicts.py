@@ -11,7 +11,7 @@ from scalemix.comparison.references import Reference
 
 __all__ = ["verdicts_of"]
 
-# Expected W1 between a fit of ESS a and a reference of ESS b is sqrt((1/a + 1/b)/(4/b)) floors: 1.7 for a = 400, b = 4000, and 0.7 for a = b.
+# Expected W1 of a fit of ESS a to a reference of ESS b is sqrt((1/a + 1/b)/(4/b)) floors: 1.7 for a = 400, b = 4000, and 0.7 for a = b.
 WITHIN_NOISE = 2.5
 NARROW, WIDE = 0.9, 1.1
 
@@ -47,7 +47,7 @@ def _on_sampler(fit: Fit, found: Contrast | None) -> str:
     if found is None:
         return "passes every check of the sampler"
     same = "agrees with" if found.times_floor <= WITHIN_NOISE else "differs from"
-    return f"{same} the reference, {_distance(found)}"
+    return f"{same} the reference: {_distance(found)}"
 
 
 def _on_guide(fit: Fit, found: Contrast | None) -> str:
@@ -63,6 +63,8 @@ def _on_guide(fit: Fit, found: Contrast | None) -> str:
         parts.append(f"k-hat {fit.khat:.2f} allows its draws to be reweighted to the posterior")
     else:
         parts.append(f"k-hat {fit.khat:.2f} is above {fit.khat_limit:.2f}, so its elpd_loo is blank")
+    if fit.loo.pareto_k > fit.khat_limit:
+        parts.append(f"pareto k {fit.loo.pareto_k:.2f} is above {fit.khat_limit:.2f}, so its elpd_loo is not to be trusted")
     return "; ".join(parts)
 
 
