@@ -263,8 +263,7 @@ def pyro_rows(name: str, models: list[Callable], data: tuple, rounds: int) -> li
     sides = [pyro_nuts(model, args) for model in models]
     times = in_turns([side.take for side in sides], rounds)
     rows = [Row("Pyro", name, "NUTS, a leapfrog", *times, same=np.allclose(sides[0].end(), sides[1].end(), rtol=1e-6))]
-    with pyro.get_param_store().scope():
-        return [*rows, Row("Pyro", name, "SVI step", *in_turns([pyro_svi(model, args) for model in models], rounds))]
+    return [*rows, Row("Pyro", name, "SVI step", *in_turns([pyro_svi(model, args) for model in models], rounds))]
 
 
 class CountingNUTS(pyro.infer.NUTS):
@@ -297,4 +296,61 @@ def pyro_nuts(model: Callable, args: tuple) -> Side:
 def pyro_svi(model: Callable, args: tuple) -> Callable[[], int]:
     guide = pyro.infer.autoguide.AutoNormal(model)
     svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.001}), pyro.infer.Trace_ELBO())
-    return lambda: len([svi.step(*args) for _ in range(NUM_STEPS["Pyro"])])
+    params: dict[str, Any] = {"params": {}, "constraints": {}}
+
+    def take() -> int:
+        with pyro.get_param_store().scope(params):  # each side's guide has parameters of its own
+            return len([svi.step(*args) for _ in range(NUM_STEPS["Pyro"])])
+
+    return take
+
+
+# --- the report ----------------------------------------------------------------------------------------------------------------
+
+
+def measure(languages: list[str], rounds: int) -> list[Row]:
+    data = diabetes()
+    arrays = data.x_train.to_numpy(), data.y_train
+    rows: list[Row] = []
+    for name, (ours, hand) in MODELS.items():
+        if "NumPyro" in languages:
+            with in_numpyro.engine.precision("float64", "cpu"):
+                rows += numpyro_rows(name, [partial(ours, in_numpyro), partial(hand, numpyro, numpyro_dist, jnp)], arrays, rounds)
+        if "Pyro" in languages:
+            with in_pyro.engine.precision("float64", "cpu"), pyro.validation_enabled(False):
+                rows += pyro_rows(name, [partial(ours, in_pyro), partial(hand, pyro, pyro_dist, torch)], arrays, rounds)
+        print(f"timed {name}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+    return rows
+
+
+def report(rows: list[Row], rounds: int) -> str:
+    """The rows as a Markdown table, with what they were measured on, and how much slower Pyro's NUTS is than NumPyro's."""
+    head = ["language", "model", "step", "ours, µs", "by hand, µs", "ratio", "quartiles", "target", "holds"]
+    lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *(row.cells for row in rows)]]
+    nuts = {(row.language, row.model): float(np.median(row.ours)) for row in rows if row.what.startswith("NUTS")}
+    slower = [f"{nuts['Pyro', name] / nuts['NumPyro', name]:.0f} ({name})" for name in MODELS if {("Pyro", name), ("NumPyro", name)} <= nuts.keys()]
+    versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro", "torch", "pyro-ppl"))
+    machine = f"{platform.machine()}, {os.cpu_count()} cores (one thread used), load {os.getloadavg()[0]:.1f} with this program at the end"
+    said = f"`python benchmarks/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`, {date.today()}, {rounds} rounds; {versions}; {machine}."
+    ratio = f"\nNUTS in Pyro takes {', '.join(slower)} times as long per leapfrog as in NumPyro.\n" if slower else ""
+    return f"# Overhead of scalemix over models written by hand\n\n{said}\n\n" + "\n".join(lines) + f"\n{ratio}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=11, help="rounds of ours, hand, hand, ours (default 11)")
+    parser.add_argument("--quick", action="store_true", help="three rounds, nothing written")
+    parser.add_argument("--language", choices=list(TARGETS), help="only this language, nothing written")
+    options = parser.parse_args()
+    rounds = 3 if options.quick else options.rounds
+    rows = measure([options.language] if options.language else list(TARGETS), rounds)
+    text = report(rows, rounds)
+    print(text)
+    if not (options.quick or options.language):
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(text)
+    return 0 if all(row.holds for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

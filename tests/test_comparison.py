@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -147,7 +148,7 @@ class Regression:
     def guide(self, cov: np.ndarray | None = None, shift: float = 0.0, size: int = 2000, seed: int = 2, **changes: Any) -> Any:
         rng = np.random.default_rng(seed)
         cov = self.mean_field_cov if cov is None else cov
-        law = stats.multivariate_normal(self.mean + shift * np.sqrt(np.diag(self.cov)), cov)
+        law = stats.multivariate_normal(self.mean + shift * np.linalg.cholesky(cov)[:, 0], cov)
         w = law.rvs(size=size, random_state=rng)[None]
         result = self._posterior(w, **({"method": "mean_field", "settings": {}} | changes))
         result.log_guide = law.logpdf(w)
@@ -163,16 +164,18 @@ class Regression:
 # --- R-hat and ESS ----------------------------------------------------------------------------------------------------------
 
 
-def test_rhat_and_ess_are_those_of_arviz() -> None:
+@pytest.mark.parametrize("num_draws", [500, 51])
+def test_rhat_and_ess_are_those_of_arviz(num_draws: int) -> None:
     import arviz
 
     rng = np.random.default_rng(0)
-    draws = autoregressive(rng, (4, 500, 8), 0.4)
+    draws = autoregressive(rng, (4, num_draws, 8), 0.4)
     draws[..., 1] = np.exp(2 * draws[..., 1])  # heavy tail
     draws[0, :, 2] *= 3  # unequal scales
     draws[..., 3] = np.round(draws[..., 3])  # ties
-    draws[..., 4] = rng.standard_normal((4, 500))
+    draws[..., 4] = rng.standard_normal((4, num_draws))
     draws[:, 1:, 5] = -0.5 * draws[:, :-1, 4] + draws[:, 1:, 4]  # antithetic
+    draws[..., 6] = np.cumsum(draws[..., 6], axis=1)  # never forgets
     found = convergence(draws)
     for i in range(8):
         one = draws[..., i]
@@ -277,10 +280,10 @@ def test_a_slow_energy_and_a_missing_one_are_no_reference() -> None:
     assert "E-BFMI is unknown" in diagnose(posterior).sentence
 
 
-def test_one_chain_is_no_reference_and_three_draws_are_none_either() -> None:
+def test_one_chain_is_no_reference_and_seven_draws_are_none_either() -> None:
     w = np.random.default_rng(12).standard_normal((4, 1000, 3))
     assert "num_chains=4" in diagnose(chains_of({"w1": w[:1]})).sentence
-    found = diagnose(chains_of({"w1": w[:, :3]}))
+    found = diagnose(chains_of({"w1": w[:, :7]}))
     assert not found.is_reference
     assert math.isnan(found.worst_rhat)
 
@@ -342,9 +345,12 @@ def test_khat_of_a_too_narrow_normal_is_the_analytical_tail_index(variance: floa
     assert psis(narrow.logpdf(z) - wide.logpdf(z))[1] < 0.1
 
 
-def test_khat_of_a_normal_for_a_student_t_is_too_high() -> None:
-    x = np.random.default_rng(22).standard_normal(20_000)
-    assert psis(stats.t(4).logpdf(x) - stats.norm.logpdf(x))[1] > 0.7
+def test_khat_of_a_normal_and_a_student_t() -> None:
+    """For q normal and p Student-t the index tends to 1, slowly; the other way round the ratio is bounded."""
+    rng = np.random.default_rng(22)
+    x, z = rng.standard_normal(50_000), rng.standard_t(4, 50_000)
+    assert psis(stats.t(4).logpdf(x) - stats.norm.logpdf(x))[1] > 0.4
+    assert psis(stats.norm.logpdf(z) - stats.t(4).logpdf(z))[1] < 0.1
 
 
 def test_khat_of_ratios_that_are_not_finite_is_infinite() -> None:
@@ -430,7 +436,7 @@ def test_loo_of_a_sampler_is_that_of_arviz() -> None:
 
 def test_loo_of_a_guide_is_that_of_the_posterior_and_not_of_the_guide() -> None:
     regression = Regression()
-    guide = regression.guide(cov=1.2 * regression.cov, shift=0.4, size=4000)
+    guide = regression.guide(cov=1.5 * regression.cov, shift=0.8, size=4000)
     found, exact = guide_loo(guide), regression.exact_loo()
     assert guide_khat(guide) < 0.7
     assert found.monte_carlo_error < 0.5
@@ -441,25 +447,25 @@ def test_loo_of_a_guide_is_that_of_the_posterior_and_not_of_the_guide() -> None:
 
 
 def test_the_monte_carlo_error_of_loo_is_the_spread_over_runs() -> None:
-    """Standardized errors of 40 runs each have mean square 1 within 4 sqrt(2/40), for independent and for correlated draws."""
+    """Standardized errors of 20 runs each have mean square 1 within 4 sqrt(2/20), for independent and for correlated draws."""
     regression = Regression()
     exact = regression.exact_loo()
     runs = {
-        "independent": [loo(regression.nuts(seed=100 + i)) for i in range(40)],
-        "correlated": [loo(regression.nuts(seed=200 + i, phi=0.7)) for i in range(40)],
-        "guide": [loo(regression.guide(cov=1.3 * regression.cov, seed=300 + i)) for i in range(40)],
+        "independent": [loo(regression.nuts(seed=100 + i)) for i in range(20)],
+        "correlated": [loo(regression.nuts(seed=200 + i, phi=0.7)) for i in range(20)],
+        "guide": [loo(regression.guide(cov=1.3 * regression.cov, seed=300 + i)) for i in range(20)],
     }
     for name, found in runs.items():
         z = [(each.elpd - exact) / each.monte_carlo_error for each in found]
-        assert 0.4 < np.mean(np.square(z)) < 1.9, name
+        assert 0.15 < np.mean(np.square(z)) < 2.26, name
 
 
 def test_khat_orders_guides_and_a_bad_one_has_no_loo() -> None:
     regression = Regression()
     right, mean_field = regression.guide(cov=1.05 * regression.cov), regression.guide()
     narrow = regression.guide(cov=0.2 * regression.cov)
-    assert guide_khat(right) < guide_khat(mean_field) < guide_khat(narrow)
-    assert guide_khat(narrow) > 0.7
+    assert guide_khat(right) < 0.1 < guide_khat(mean_field)
+    assert guide_khat(narrow) == pytest.approx(1 - 0.2, abs=0.15)  # variances a fifth: the tail index in any number of dimensions
     assert math.isnan(loo(narrow).elpd)
     assert math.isnan(loo(narrow).pareto_k)
     assert math.isfinite(loo(right).elpd)
@@ -672,15 +678,14 @@ def test_each_figure_asks_a_question_and_nothing_overlaps(comparison: Any) -> No
         figure.canvas.draw()
         for axes in figure.axes:
             boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text() and label.get_visible()]
-            assert all(left.x1 <= right.x0 for left, right in zip(boxes[:-1], boxes[1:], strict=True))
+            assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
 
 
 def test_coefficient_figure_shows_the_right_medians(comparison: Any) -> None:
     axes = comparison.plot()["coefficients"].axes
     assert [each.get_title() for each in axes] == ["ridge", "laplace", "horseshoe\n(no valid reference)"]
-    drawn = np.sort(
-        np.concatenate([each.get_offsets()[:, 0] for each in axes[0].collections if hasattr(each, "get_sizes") and each.get_sizes().size])
-    )
+    medians = [each for each in axes[0].collections if type(each).__name__ == "PathCollection"]
+    drawn = np.sort(np.concatenate([np.asarray(each.get_offsets())[:, 0] for each in medians]))
     expected = np.sort(np.median(fits()["ridge-single-nuts"].draws["w1"], axis=(0, 1)))
     assert drawn == pytest.approx(expected)
     assert [label.get_text() for label in axes[0].get_yticklabels()][-1] == "3 noise\ncolumns"

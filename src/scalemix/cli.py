@@ -26,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # so that paragraphs of the docstrings flow
     help="Dropout as a prior: Gaussian scale mixtures under SVI and MCMC, compared.",
 )
 console = Console()
@@ -70,8 +71,8 @@ def compare(
     """Fit one sparse regression under six priors by SVI and by NUTS, and compare what they made of it.
 
     The priors: ridge, Laplace (Rayleigh noise), Student-t (inverse-Nakagami noise), horseshoe (half-Cauchy noise), the regularized
-    horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. A random fifth of the rows is held out. Prints one
-    row per fit and verdicts in words; writes table.csv, table.md, report.md, a netCDF file per posterior (for ArviZ) and three figures.
+    horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. A random fifth of the rows is held out. Prints
+    one row per fit and verdicts in words; writes table.csv, table.md, report.md, a netCDF file per posterior (for ArviZ) and three figures.
 
     Examples:
 

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 __all__ = ["Convergence", "convergence", "ess"]
 
-MIN_DRAWS = 4
+MIN_DRAWS = 8  # halves of four draws, which have two pairs of autocorrelations
 TAIL_PROBS = (0.05, 0.95)
 
 
@@ -34,7 +34,7 @@ def convergence(draws: np.ndarray) -> Convergence:
     """R-hat and both ESS of draws (chain, draw, k).
 
     R-hat is the larger of that of the draws and that of the folded draws |x - median|, which sees unequal scales. A scalar that never moves
-    or is not finite has R-hat inf and ESS nan. Raises: ValueError for fewer than 4 draws per chain.
+    or is not finite has R-hat inf and ESS nan. Raises: ValueError for fewer than 8 draws per chain.
     """
     whole = _scalars_first(draws)
     halves = _split(whole)
@@ -95,14 +95,16 @@ def _ess(chains: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         rho = 1 - (within - covariance) / (covariance[:, :1] + between)
     rho[:, 0] = 1.0
-    # pairs rho[2j] + rho[2j + 1]; as in the reference implementations, the last pair that may enter starts before n - 2
-    num_pairs = max((n - 2) // 2, 1)
+    # Pairs rho[2j] + rho[2j + 1]. As in the reference implementations, a sequence that never turns negative ends one pair early, and of the
+    # first pair left out the even half counts if it is positive.
+    num_pairs = max((n - 1) // 2, 2)
     pairs = rho[:, : 2 * num_pairs].reshape(k, num_pairs, 2).sum(axis=2)
-    stops = np.hstack([pairs[:, 1:] < 0, np.ones((k, 1), dtype=bool)])
+    stops = pairs[:, 1:] < 0
+    stops[:, -1] = True
     kept = 1 + np.argmax(stops, axis=1)
     falling = np.where(np.arange(num_pairs) < kept[:, None], np.minimum.accumulate(pairs, axis=1), 0.0)
-    even_after = rho[np.arange(k), 2 * np.minimum(kept, num_pairs - 1)]
-    tau = -1 + 2 * falling.sum(axis=1) + np.where(kept < num_pairs, np.maximum(even_after, 0.0), 0.0)
+    even_after = rho[np.arange(k), 2 * kept]
+    tau = -1 + 2 * falling.sum(axis=1) + np.maximum(even_after, 0.0)
     tau = np.maximum(tau, 1 / np.log10(m * n))  # antithetic chains: no more than log10(mn) times the draws
     return np.where(np.ptp(chains, axis=(1, 2)) > 0, m * n / tau, np.nan)
 

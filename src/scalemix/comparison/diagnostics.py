@@ -126,7 +126,7 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
 def energy_bfmi(energy: np.ndarray) -> np.ndarray:
     """Energy's Bayesian fraction of missing information per chain, E[(Eₜ - Eₜ₋₁)²]/Var(E), from energies (chain, draw): (chain,)."""
     energy = np.asarray(energy, dtype=float)
-    variance = energy.var(axis=1)
+    variance = energy.var(axis=1, ddof=1)
     steps = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
     return np.divide(steps, variance, out=np.zeros_like(variance), where=variance > 0)
 

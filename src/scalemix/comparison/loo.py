@@ -83,6 +83,6 @@ def leave_one_out(log_likelihood: np.ndarray, log_target_ratio: np.ndarray | Non
     inefficiency = 1.0
     if correlated:
         inefficiency = size / float(np.nan_to_num(ess(influence.reshape(chains, draws, 1))[0], nan=size))
-    spread = float(np.sqrt(n * np.var(pointwise, ddof=1))) if n > 1 else float("nan")
+    spread = float(np.sqrt(n * np.var(pointwise)))
     monte_carlo = float(np.sqrt(np.sum(influence**2) * inefficiency))
     return Loo(float(pointwise.sum()), spread, monte_carlo, float(pareto_ks.max()), pointwise, pareto_ks)
