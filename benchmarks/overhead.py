@@ -222,15 +222,17 @@ def numpyro_leapfrog(model: Callable, args: tuple) -> Side:
 
 def numpyro_nuts(model: Callable, args: tuple) -> Side:
     """NUTS, a leapfrog"""
-    mcmc = numpyro.infer.MCMC(numpyro.infer.NUTS(model, **NUTS), num_warmup=0, num_samples=NUM_DRAWS["NumPyro"], progress_bar=False)
-    mcmc.run(jax.random.PRNGKey(0), *args)
-    mcmc.post_warmup_state = mcmc.last_state  # later runs start there, and neither initialize nor compile
+    kernel = numpyro.infer.NUTS(model, **NUTS)
+    start = kernel.init(jax.random.PRNGKey(0), 0, None, args, {})
 
-    def take() -> int:
-        mcmc.run(mcmc.post_warmup_state.rng_key, *args, extra_fields=("num_steps",))
-        return int(mcmc.get_extra_fields()["num_steps"].sum())
+    def draw(state: Any, _: None) -> tuple[Any, Any]:
+        state = kernel.sample(state, args, {})
+        return state, state.num_steps
 
-    return Side(take, lambda: [mcmc.get_extra_fields()["num_steps"].sum(), mcmc.last_state.potential_energy])
+    draws = jax.jit(lambda state: jax.lax.scan(draw, state, length=NUM_DRAWS["NumPyro"]))
+    state, num_steps = draws(start)
+    num_leapfrogs = int(num_steps.sum())
+    return Side(lambda: len(jax.block_until_ready(draws(start))) and num_leapfrogs, lambda: [num_leapfrogs, state.potential_energy])
 
 
 def numpyro_svi(model: Callable, args: tuple, *, in_scan: bool = False) -> Side:

@@ -24,24 +24,31 @@ __all__ = ["GRAY", "NOISE", "SIGNAL", "Canvas", "canvas", "dots", "kinds", "line
 
 SIGNAL, NOISE, GRAY = "#0072B2", "#D55E00", "0.6"  # Okabe and Ito's blue and vermilion: every eye tells them apart
 TITLE_WIDTH = 26
-LEGEND_INCHES = 0.3
+LEGEND_INCHES, LETTER_INCHES, MARK_INCHES = 0.26, 0.07, 0.65  # a row of the legend, a letter of 9 points, the mark before an entry
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """A figure, the part of it that holds the panels (and takes ``supxlabel``), the panels row by row, and the part for the legend."""
+    """A figure, the part of it that holds the panels, and the panels row by row."""
 
     figure: Figure
     body: SubFigure
     axes: list[Axes]
-    foot: SubFigure
 
-    def legend(self, handles: Sequence[Line2D]) -> None:
-        self.foot.legend(handles=list(handles), loc="center", ncols=len(handles), frameon=False, fontsize=9)
+    def label_x(self, text: str) -> None:
+        """One label under all panels, on as many lines as the width asks for."""
+        self.body.supxlabel("\n".join(textwrap.wrap(text, int(self.figure.get_figwidth() / (1.2 * LETTER_INCHES)))), fontsize=10)
 
 
-def canvas(title: str, rows: int, across: int, *, panel: tuple[float, float], widths: Sequence[float] | None = None) -> Canvas:
-    """``rows`` × ``across`` panels of ``panel`` (width, height) inches under a title.
+def canvas(
+    title: str,
+    legend: Sequence[Line2D],
+    *,
+    grid: tuple[int, int],
+    panel: tuple[float, float],
+    widths: Sequence[float] | None = None,
+) -> Canvas:
+    """A grid of panels (rows, columns), each ``panel`` (width, height) inches, under a title and over a legend.
 
     Panels share both axes; with ``widths`` (of the columns, in units of ``panel``'s) only within a column and within a row.
 
@@ -51,18 +58,21 @@ def canvas(title: str, rows: int, across: int, *, panel: tuple[float, float], wi
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("figures need matplotlib: install scalemix[plots]") from error
-    width = max(1.0 + panel[0] * (sum(widths) if widths is not None else across), 7.0)
-    height = 1.3 + panel[1] * rows
+    width = max(1.0 + panel[0] * (sum(widths) if widths is not None else grid[1]), 7.0)
+    entry = max(MARK_INCHES + LETTER_INCHES * len(str(handle.get_label())) for handle in legend)
+    per_row = min(max(int(width / entry), 1), len(legend))
+    foot_height = 0.1 + LEGEND_INCHES * math.ceil(len(legend) / per_row)
+    height = 1.0 + panel[1] * grid[0] + foot_height
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     figure.suptitle(title, fontsize=14)
-    body, foot = np.asarray(figure.subfigures(2, 1, height_ratios=(height - LEGEND_INCHES, LEGEND_INCHES)))
+    body, foot = np.asarray(figure.subfigures(2, 1, height_ratios=(height - foot_height, foot_height)))
+    foot.legend(handles=list(legend), loc="center", ncols=per_row, frameon=False, fontsize=9)
     shared_x, shared_y = (True, True) if widths is None else ("col", "row")
-    grid = body.subplots(rows, across, sharex=shared_x, sharey=shared_y, squeeze=False, width_ratios=widths)
-    axes = grid.ravel().tolist()
+    axes = body.subplots(*grid, sharex=shared_x, sharey=shared_y, squeeze=False, width_ratios=widths).ravel().tolist()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=9)
-    return Canvas(figure, body, axes, foot)
+    return Canvas(figure, body, axes)
 
 
 def panel_title(label: str, *, note: str = "", width: int = TITLE_WIDTH) -> str:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Diagnostics", "ReferenceRule", "diagnose", "energy_bfmi"]
 
 COLUMNS_AT_ONCE = 256
-SLOW_MIXING = 0.05  # ESS per draw below which more draws alone are no remedy
+# More draws alone are a remedy up to this R-hat and from this ESS per draw on; beyond, the geometry is at fault.
+NEARLY_MIXED, SLOW_MIXING = 1.05, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +194,7 @@ def _violations(found: Diagnostics, rule: ReferenceRule) -> tuple[list[str], set
         causes.add("chains")
     elif not found.worst_rhat <= rule.max_rhat:
         reasons.append(f"R-hat of {found.worst_rhat_at or 'the draws'} is {found.worst_rhat:.3f} (limit {rule.max_rhat:g})")
-        causes.add("mixing")
+        causes.add("few" if found.worst_rhat <= NEARLY_MIXED else "mixing")
     numbers = ("bulk", found.min_ess_bulk, found.min_ess_bulk_at), ("tail", found.min_ess_tail, found.min_ess_tail_at)
     for kind, number, place in numbers:
         if not number >= rule.min_ess:

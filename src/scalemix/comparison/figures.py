@@ -45,7 +45,7 @@ def figures_of(comparison: Comparison, *, noise_prefix: str = "noise_") -> dict[
     """All figures that have something to show, by file name."""
     panels = panels_of(comparison)
     figures = {"coefficients": coefficient_figure(panels, noise_prefix=noise_prefix)}
-    if any(panel.guides for panel in panels):
+    if any(found is not None for panel in panels for _, found in panel.guides):
         figures["variational"] = variational_figure(panels, noise_prefix=noise_prefix)
     if point_estimate(panels[0].fit.posterior) is not None:
         figures["shrinkage"] = shrinkage_figure(panels, noise_prefix=noise_prefix)
@@ -74,8 +74,10 @@ def coefficient_figure(panels: Sequence[Panel], *, noise_prefix: str = "noise_")
     rows = math.ceil(len(panels) / MOST_ACROSS)
     across = math.ceil(len(panels) / rows)
     height = min(max(0.7 + 0.22 * (float(heights[-1]) + 2), 2.5), 20.0)
-    page = canvas("Which columns matter under which prior?", rows, across, panel=(1.95, height))
     shown = kinds(columns)
+    legend = [dots(color, f"{name}, interval clear of 0") for _, name, color in shown]
+    legend += [dots(color, f"{name}, interval covers 0", filled=False) for _, name, color in shown]
+    page = canvas("Which columns matter under which prior?", legend, grid=(rows, across), panel=(1.95, height))
     for panel, ax, (q05, q25, q50, q75, q95) in zip(panels, page.axes, quantiles, strict=False):
         ax.axvline(0, color=GRAY, lw=0.8, zorder=0)
         for is_noise, _, color in shown:
@@ -89,10 +91,7 @@ def coefficient_figure(panels: Sequence[Panel], *, noise_prefix: str = "noise_")
         ax.set_title(panel.title, fontsize=10)
         _label_rows(ax, columns, order, heights)
     page.axes[0].set_ylim(float(heights[-1]) + 1, -1.0)
-    lines = "marker: median, thick line: 50 % interval, thin line: 90 % interval"
-    page.body.supxlabel(f"coefficient, in the units of the fit ({lines})", fontsize=10)
-    clear = [dots(color, f"{name}, interval clear of 0") for _, name, color in shown]
-    page.legend(clear + [dots(color, f"{name}, interval covers 0", filled=False) for _, name, color in shown])
+    page.label_x("coefficient, in the units of the fit (marker: median, thick line: 50 % interval, thin line: 90 % interval)")
     return page.figure
 
 
@@ -104,7 +103,8 @@ def variational_figure(panels: Sequence[Panel], *, noise_prefix: str = "noise_")
     infos = [fit.posterior.info for panel in panels for fit, _ in panel.guides]
     if all(info.method == "mean_field" for info in infos):
         title = "What did mean-field SVI make of NUTS's posterior?"
-    page = canvas(title, 2, len(panels), panel=(0.88, 2.7), widths=widths)
+    legend = [*(dots(color, name) for _, name, color in kinds(columns)), line("median of the columns", color="black", width=2)]
+    page = canvas(title, legend, grid=(2, len(panels)), panel=(0.88, 2.7), widths=widths)
     upper, lower = page.axes[: len(panels)], page.axes[len(panels) :]
     several = len({info.backend for info in infos}) > 1
     for panel, top, bottom, width in zip(panels, upper, lower, widths, strict=True):
@@ -131,7 +131,6 @@ def variational_figure(panels: Sequence[Panel], *, noise_prefix: str = "noise_")
         lower[0].set_yscale("symlog", linthresh=1.0)
     upper[0].set_ylabel("posterior sd, SVI / NUTS", fontsize=10)
     lower[0].set_ylabel("posterior mean, SVI − NUTS,\nin sds of NUTS", fontsize=10)
-    page.legend([*(dots(color, name) for _, name, color in kinds(columns)), line("median of the columns", color="black", width=2)])
     return page.figure
 
 
@@ -147,7 +146,8 @@ def shrinkage_figure(panels: Sequence[Panel], *, noise_prefix: str = "noise_") -
         raise ValueError("the posterior holds no matrix of one column per coefficient: fit models.linear with x as an array or data frame")
     estimate, name = found
     rows = math.ceil(len(panels) / 3)
-    page = canvas("How hard did each prior shrink?", rows, math.ceil(len(panels) / rows), panel=(3.1, 3.1))
+    legend = [*(dots(color, kind) for _, kind, color in kinds(columns)), line("no shrinkage"), line("shrunk to 0", style=":")]
+    page = canvas("How hard did each prior shrink?", legend, grid=(rows, math.ceil(len(panels) / rows)), panel=(3.1, 3.1))
     means = [_draws(panel.fit.posterior, columns).mean(axis=0) for panel in panels]
     span = 1.08 * float(max(np.max(np.abs(each)) for each in (estimate, *means)))
     for panel, ax, mean in zip(panels, page.axes, means, strict=False):
@@ -164,10 +164,8 @@ def shrinkage_figure(panels: Sequence[Panel], *, noise_prefix: str = "noise_") -
         ax.set(xlim=(-span, span), ylim=(-span, span), aspect="equal")
     for ax in page.axes[len(panels) :]:
         ax.set_visible(False)
-    page.body.supxlabel(f"{name} estimate, in the units of the fit", fontsize=10)
+    page.label_x(f"{name} estimate, in the units of the fit")
     page.body.supylabel("posterior mean, in the units of the fit", fontsize=10)
-    marks = [dots(color, kind) for _, kind, color in kinds(columns)]
-    page.legend([*marks, line("no shrinkage"), line("shrunk to 0", style=":")])
     return page.figure
 
 

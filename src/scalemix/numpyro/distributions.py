@@ -64,6 +64,14 @@ class TwoScaleNormal(numpyro_dist.Distribution):
     def support(self) -> Any:
         return constraints.independent(constraints.real, self.event_dim) if self.event_dim else constraints.real
 
+    @property
+    def mean(self) -> jax.Array:
+        return jnp.zeros_like(self.low_scale)
+
+    @property
+    def variance(self) -> jax.Array:
+        return self.inclusion_prob * self.high_scale**2 + (1.0 - self.inclusion_prob) * self.low_scale**2
+
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         key_gate, key_base = jax.random.split(key)
         shape = sample_shape + self.batch_shape + self.event_shape

@@ -15,6 +15,7 @@ from numpyro.infer.util import log_density as numpyro_log_density
 
 from scalemix import lower
 from scalemix.language import PPL, Model, num_data_scope
+from scalemix.layers import linear
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
 
@@ -85,13 +86,6 @@ def data_plate(data: Any, name: str = "data") -> Iterator[None]:
         yield
 
 
-def linear(h: Any, w: Any, b: Any | None = None) -> Any:
-    if w.ndim > 3 and w.shape[-3] == 1:
-        w = w.squeeze(-3)
-    out = h @ w
-    return out if b is None else out + b
-
-
 def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
     latents: set[str] = set()
 
@@ -107,5 +101,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return log_joint
 
 
-for _function in (weight, distribution, deterministic, data_plate, linear, log_density):
+for _function in (weight, distribution, deterministic, data_plate, log_density):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

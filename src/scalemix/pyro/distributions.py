@@ -70,6 +70,14 @@ class TwoScaleNormal(TorchDistribution):
     def support(self) -> Any:
         return constraints.independent(constraints.real, self.event_dim) if self.event_dim else constraints.real
 
+    @property
+    def mean(self) -> torch.Tensor:
+        return torch.zeros_like(self.low_scale)
+
+    @property
+    def variance(self) -> torch.Tensor:
+        return self.inclusion_prob * self.high_scale**2 + (1.0 - self.inclusion_prob) * self.low_scale**2
+
     def expand(self, batch_shape: Any, _instance: Any = None) -> TwoScaleNormal:
         shape = torch.Size(batch_shape) + self.event_shape
         return TwoScaleNormal(self.inclusion_prob, self.low_scale.expand(shape), self.high_scale.expand(shape), tied=self.tied)

@@ -13,6 +13,7 @@ from pyro.poutine.messenger import Messenger
 
 from scalemix import lower
 from scalemix.language import PPL, Model, num_data_scope
+from scalemix.layers import linear
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
 
@@ -79,13 +80,6 @@ def data_plate(data: Any, name: str = "data") -> Iterator[None]:
         yield
 
 
-def linear(h: Any, w: Any, b: Any | None = None) -> Any:
-    if w.ndim > 3 and w.shape[-3] == 1:
-        w = w.squeeze(-3)
-    out = h @ w
-    return out if b is None else out + b
-
-
 class Given(Messenger):
     """Put given values at the latent sites of a model, and note which latent sites it has."""
 
@@ -109,5 +103,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return trace.log_prob_sum()
 
 
-for _function in (weight, distribution, data_plate, linear, log_density):
+for _function in (weight, distribution, data_plate, log_density):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

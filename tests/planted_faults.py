@@ -1,0 +1,344 @@
+"""Planted faults: mistakes of formulas that the tests must notice, each a change of a few characters in one file.
+
+``test_planted_faults.py`` (slow suite) plants them one at a time in a copy of the sources and runs the tests named beside them, which must
+fail. Most are in code that both languages share, where comparing the two languages shows nothing: an outside value has to be off.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["FAULTS", "Fault"]
+
+
+class Fault(NamedTuple):
+    """``old``, which stands once in ``file`` (below the package), becomes ``new``; ``tests`` are arguments of pytest, within ``tests/``."""
+
+    file: str
+    old: str
+    new: str
+    mistake: str
+    tests: tuple[str, ...]
+
+
+ENUMERATION, FORMS, MARGINAL = "test_enumeration.py", "test_forms.py", "test_marginal.py"
+POSTERIOR, REGISTRY, COMPARISON = "test_posterior.py", "test_registry.py", "test_comparison.py"
+WRITTEN = "test_known_posteriors.py"
+
+FAULTS = {
+    # --- laws of the noises
+    "rayleigh_scale": Fault(
+        "noise.py",
+        "dist.Weibull(math.sqrt(2.0) * self.scale, 2.0)",
+        "dist.Weibull(self.scale, 2.0)",
+        "a Rayleigh law is a Weibull law of scale √2 b, not b",
+        (ENUMERATION, "-k", "integral_over_its_noise"),
+    ),
+    "rayleigh_concentration": Fault(
+        "noise.py",
+        "dist.Weibull(math.sqrt(2.0) * self.scale, 2.0)",
+        "dist.Weibull(math.sqrt(2.0) * self.scale, 1.0)",
+        "Weibull concentration 1 is the law of ξ², not of ξ",
+        (FORMS, "-k", "rayleigh and expanded"),
+    ),
+    "rayleigh_marginal": Fault(
+        "noise.py",
+        "dist.Laplace(0.0, scale * self.scale)",
+        "dist.Laplace(0.0, math.sqrt(2.0) * scale * self.scale)",
+        "the Laplace law under Rayleigh(b) noise has scale σ₀ b, its sd is √2 times that",
+        (FORMS, "-k", "rayleigh and marginal"),
+    ),
+    "inverse_nakagami_df": Fault(
+        "noise.py",
+        "dist.InverseGamma(self.df / 2, self.df * self.scale**2 / 2)",
+        "dist.InverseGamma(self.df, self.df * self.scale**2)",
+        "df where df/2 belongs",
+        (ENUMERATION, "-k", "laws_of_the_square"),
+    ),
+    "inverse_nakagami_square": Fault(
+        "noise.py",
+        "dist.InverseGamma(self.df / 2, self.df * self.scale**2 / 2)",
+        "dist.InverseGamma(self.df / 2, self.df * self.scale / 2)",
+        "a scale where its square belongs",
+        (ENUMERATION, "-k", "laws_of_the_square"),
+    ),
+    "inverse_nakagami_root": Fault(
+        "noise.py",
+        "dist.transforms.PowerTransform(0.5)",
+        "dist.transforms.PowerTransform(1.0)",
+        "ξ² sampled as ξ",
+        (ENUMERATION, "-k", "laws_of_the_square"),
+    ),
+    "student_t_scale": Fault(
+        "noise.py",
+        "dist.StudentT(self.df, 0.0, scale * self.scale)",
+        "dist.StudentT(self.df, 0.0, scale)",
+        "the scale of the noise is left out of the marginal",
+        (ENUMERATION, "-k", "integral_over_its_noise"),
+    ),
+    "half_cauchy_square": Fault(
+        "noise.py",
+        "dist.HalfCauchy(self._scale)",
+        "dist.HalfCauchy(self._scale**2)",
+        "a square of the scale",
+        (ENUMERATION, "-k", "laws_of_the_square"),
+    ),
+    "gaussian_variance": Fault(
+        "noise.py",
+        "def law(self, dist: Any) -> Any:\n        return dist.Normal(self.loc, self.scale)",
+        "def law(self, dist: Any) -> Any:\n        return dist.Normal(self.loc, self.scale**2)",
+        "a variance where the languages want a standard deviation",
+        (ENUMERATION, "-k", "fold"),
+    ),
+    "gaussian_not_folded": Fault(
+        "noise.py",
+        "else dist.FoldedDistribution(dist.Normal(self.loc, self.scale))",
+        "else dist.Normal(self.loc, self.scale)",
+        "the hierarchical form samples ξ, not |ξ|, and has a negative scale",
+        (ENUMERATION, "-k", "fold"),
+    ),
+    "gate_high": Fault(
+        "noise.py",
+        "self.low + (self.high - self.low) * site",
+        "self.low + self.high * site",
+        "the slab is wider by the spike",
+        (ENUMERATION, "-k", "shared_gates or sum_over_all_gates"),
+    ),
+    "gate_swapped": Fault(
+        "noise.py",
+        "dist.TwoScaleNormal(self.inclusion_prob, scale * self.low, scale * self.high, tied=tied)",
+        "dist.TwoScaleNormal(self.inclusion_prob, scale * self.high, scale * self.low, tied=tied)",
+        "spike and slab exchanged in the marginal form",
+        (ENUMERATION, "-k", "shared_gates"),
+    ),
+    "dropout_rate": Fault(
+        "noise.py",
+        "cls(inclusion_prob=1.0 - rate, high",
+        "cls(inclusion_prob=rate, high",
+        "the probability of dropping used as that of keeping",
+        (WRITTEN, "-k", "inverted_dropout"),
+    ),
+    # --- priors
+    "expected_active": Fault(
+        "hyper.py",
+        "* math.sqrt(self.num_data))",
+        "* self.num_data)",
+        "tau0 without the root of N",
+        (WRITTEN, "-k", "written_out and numpyro-regularized-expanded"),
+    ),
+    "expected_active_ratio": Fault(
+        "hyper.py",
+        "((num_weights - self.expected) *",
+        "(num_weights *",
+        "tau0 = p₀/p in place of p₀/(p − p₀)",
+        (WRITTEN, "-k", "written_out and pyro-regularized-expanded"),
+    ),
+    "spike_ratio": Fault(
+        "priors.py",
+        "low=spike_scale / slab_scale",
+        "low=spike_scale",
+        "the spike is in units of the slab and would be scaled twice",
+        (WRITTEN, "-k", "written_out and counts-spike"),
+    ),
+    "laplace_scaled_twice": Fault(
+        "priors.py",
+        "ScaleMixture(Rayleigh(), base_scale=scale)",
+        "ScaleMixture(Rayleigh(scale), base_scale=scale)",
+        "the scale enters squared",
+        (WRITTEN, "-k", "written_out and counts-laplace"),
+    ),
+    # --- tying, plan, bridge
+    "tied_axis": Fault(
+        "tying.py",
+        "tuple(axis for axis in axes if axis in factor.axes)",
+        "tuple(axis for axis in axes if axis not in factor.axes)",
+        "the noise varies along the other axis",
+        (REGISTRY, "-k", "a_tying_has"),
+    ),
+    "summed_axis": Fault(
+        "plan.py",
+        "enumerate(axes) if axis not in dims)",
+        "enumerate(axes) if axis in dims)",
+        "a shared gate is summed over the axis along which it varies",
+        (ENUMERATION, "-k", "shared_gates"),
+    ),
+    "base_scale": Fault(
+        "lower.py",
+        "inner: Any = plan.base_scale",
+        "inner: Any = 1.0",
+        "σ₀ is left out",
+        (FORMS, "-k", "rayleigh and law_of_the_prior"),
+    ),
+    "slab_formula": Fault(
+        "lower.py",
+        "cap / ppl.sqrt(cap**2 + product**2)",
+        "cap / (cap + product)",
+        "s c/(c + s) in place of s c/√(c² + s²)",
+        (WRITTEN, "-k", "written_out and regularized"),
+    ),
+    "scale_lost": Fault(
+        "lower.py",
+        "_base_law(ppl, dist, plan, _times(inner, cell_scale), like)",
+        "_base_law(ppl, dist, plan, inner, like)",
+        "sigma does not scale the hierarchical form",
+        (WRITTEN, "-k", "written_out and regularized-hierarchical"),
+    ),
+    "noise_twice": Fault(
+        "lower.py",
+        "outer = _times(outer, _power(xi, 1.0 - factor.centering))",
+        "outer = _times(outer, _power(xi, 2.0 - 2.0 * factor.centering))",
+        "ξ² multiplies the base of the expanded form",
+        (FORMS, "-k", "rayleigh and expanded"),
+    ),
+    "never_folded": Fault(
+        "lower.py",
+        "factor.noise.folded_law(dist) if factor.centering > 0.0 else",
+        "factor.noise.folded_law(dist) if factor.centering > 1.0 else",
+        "the folded law is built and never applied",
+        (WRITTEN, "-k", "written_out and network-hierarchical"),
+    ),
+    # --- densities of w
+    "horseshoe_constant": Fault(
+        "special.py",
+        "- 0.5 * math.log(2 * math.pi**3)",
+        "- 0.5 * math.log(2 * math.pi**2)",
+        "√(2π²) in place of √(2π³): the density does not integrate to 1",
+        (ENUMERATION, "-k", "integral_over_its_noise"),
+    ),
+    "horseshoe_sign": Fault(
+        "special.py",
+        "0.5 * ratio**2, log_u) - xp.log(scale)",
+        "0.5 * ratio**2, log_u) + xp.log(scale)",
+        "the sign of a Jacobian",
+        (ENUMERATION, "-k", "integral_over_its_noise"),
+    ),
+    "spike_probability": Fault(
+        "special.py",
+        "xp.log1p(-inclusion_prob) + log_low",
+        "xp.log1p(inclusion_prob) + log_low",
+        "1 + π in place of 1 − π",
+        (ENUMERATION, "-k", "sum_over_all_gates"),
+    ),
+    "spike_jacobian": Fault(
+        "special.py",
+        "log_low = -0.5 * (w / low) ** 2 - xp.log(low)",
+        "log_low = -0.5 * (w / low) ** 2 - 2.0 * xp.log(low)",
+        "a factor 2: the log of a variance",
+        (ENUMERATION, "-k", "sum_over_all_gates"),
+    ),
+    "laplace_density": Fault(
+        "closed_form.py",
+        "/ scale - np.log(2 * scale)",
+        "/ scale - np.log(scale)",
+        "half of the Laplace density is missing",
+        (MARGINAL, "-k", "known_density"),
+    ),
+    "responsibility": Fault(
+        "marginal.py",
+        "(high - low).reshape(w.shape)",
+        "(low - high).reshape(w.shape)",
+        "the responsibility of the spike",
+        (MARGINAL, "-k", "gates or inclusion"),
+    ),
+    "slab_of_the_density": Fault(
+        "marginal.py",
+        "-0.5 * np.logaddexp(-2.0 * log_s, -2.0 * log_c)",
+        "-np.logaddexp(-log_s, -log_c)",
+        "1/s̃ = 1/s + 1/c in place of the sum of squares",
+        (MARGINAL, "-k", "slab"),
+    ),
+    "inverse_nakagami_moment": Fault(
+        "closed_form.py",
+        "second = m / (omega * (m - 1.0))",
+        "second = omega * m / (m - 1.0)",
+        "E[ξ²] with Ω upside down",
+        (MARGINAL, "-k", "moments"),
+    ),
+    # --- the languages
+    "shared_gate_drawn": Fault(
+        "numpyro/distributions.py",
+        "[1 if axis - len(shape) in self.tied else size",
+        "[1 if axis - len(shape) not in self.tied else size",
+        "a shared gate is drawn per weight, and one for all draws",
+        (FORMS, "-k", "tied and bernoulli_low-marginal and numpyro"),
+    ),
+    "gate_drawn": Fault(
+        "pyro/distributions.py",
+        "torch.where(gate, self.high_scale, low)",
+        "torch.where(gate, low, self.high_scale)",
+        "spike and slab exchanged in the draws of the marginal form",
+        (FORMS, "-k", "bernoulli_low-marginal and pyro"),
+    ),
+    "minibatch_numpyro": Fault(
+        "numpyro/primitives.py",
+        "scale=num_data / size",
+        "scale=1.0",
+        "the log likelihood of a minibatch is not scaled to all data",
+        (WRITTEN, "-k", "written_out and numpyro-counts-normal"),
+    ),
+    "minibatch_pyro": Fault(
+        "pyro/primitives.py",
+        "scale=num_data / size",
+        "scale=size / num_data",
+        "the data scaling upside down",
+        (WRITTEN, "-k", "written_out and pyro-counts-normal"),
+    ),
+    "log_guide": Fault(
+        "numpyro/svi.py",
+        'log_prob(site["value"])) for site in sites), jnp.zeros(()))',
+        'log_prob(site["value"])) for site in sites if not site["infer"].get("is_auxiliary")), jnp.zeros(()))',
+        "the density of an autoguide is that of its auxiliary site, which is skipped",
+        (POSTERIOR, "-k", "log_guide"),
+    ),
+    # --- models and likelihoods
+    "fan_in": Fault(
+        "models/mlp.py",
+        "fan_in**-0.5 if",
+        "fan_out**-0.5 if",
+        "the other axis of the matrix",
+        (WRITTEN, "-k", "written_out and network"),
+    ),
+    "poisson_link": Fault(
+        "likelihoods.py",
+        "ppl.dist.Poisson(ppl.exp(output))",
+        "ppl.dist.Poisson(ppl.exp(output) ** 2)",
+        "the rate is squared",
+        (WRITTEN, "-k", "written_out and counts-normal"),
+    ),
+    "student_t_outcome": Fault(
+        "likelihoods.py",
+        "ppl.dist.StudentT(self.df, output, sigma)",
+        "ppl.dist.StudentT(self.df, output, sigma**2)",
+        "a variance where a scale belongs",
+        (WRITTEN, "-k", "written_out and network-expanded"),
+    ),
+    # --- what is reported
+    "variance_parts": Fault(
+        "posterior.py",
+        "law.mean.mean(0), law.variance.mean(0), law.mean.var(0))",
+        "law.mean.mean(0), law.mean.var(0), law.variance.mean(0))",
+        "aleatoric and epistemic variance exchanged",
+        (POSTERIOR, "-k", "prediction_and"),
+    ),
+    "case_dims": Fault(
+        "fitting.py",
+        "dims |= {name: (CASE,) for name, shape in structure.observed.items()",
+        "dims |= {name: (CASE,) for name, shape in structure.deterministics.items()",
+        "the axis names of the outcome go to the weights",
+        (POSTERIOR, "-k", "groups_dims"),
+    ),
+    "loo_weights": Fault(
+        "comparison/loo.py",
+        "psis(base - flat[i],",
+        "psis(base + flat[i],",
+        "the left-out case weighs in twice, not zero times",
+        (COMPARISON, "-k", "test_loo"),
+    ),
+    "guide_ratio": Fault(
+        "comparison/variational.py",
+        "posterior.log_joint, dtype=float) - np.asarray",
+        "posterior.log_joint, dtype=float) + np.asarray",
+        "the sign of log q",
+        (COMPARISON, "-k", "khat_of or loo_of_a_guide"),
+    ),
+}
