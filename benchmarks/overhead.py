@@ -8,6 +8,7 @@ are timed in turns (ours, hand, hand, ours) on one thread. The ratio is of the m
 ratios. Exit code 1 if a ratio is above its target, or the two sides did not do the same.
 """
 
+# ruff: noqa: E402  (the number of threads is set before the libraries are imported)
 from __future__ import annotations
 
 import os
@@ -105,7 +106,7 @@ class NumPyroSpikeAndSlab(numpyro_dist.Distribution):
 
 
 class PyroSpikeAndSlab(pyro_dist.TorchDistribution):
-    support, arg_constraints, has_rsample = pyro_dist.constraints.real, {}, True  # noqa: RUF012
+    support, arg_constraints, has_rsample = pyro_dist.constraints.real, {}, True
 
     def rsample(self, sample_shape=()):
         shape = torch.Size(sample_shape) + self.batch_shape
@@ -330,10 +331,12 @@ def report(rows: list[Row], rounds: int) -> str:
     head = ["language", "model", "step", "ours, µs", "by hand, µs", "ratio", "quartiles", "target", "holds"]
     lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *(row.cells for row in rows)]]
     nuts = {(row.language, row.model): float(np.median(row.ours)) for row in rows if row.what.startswith("NUTS")}
-    slower = [f"{nuts['Pyro', name] / nuts['NumPyro', name]:.0f} ({name})" for name in MODELS if {("Pyro", name), ("NumPyro", name)} <= nuts.keys()]
+    both = [name for name in MODELS if {("Pyro", name), ("NumPyro", name)} <= nuts.keys()]
+    slower = [f"{nuts['Pyro', name] / nuts['NumPyro', name]:.0f} ({name})" for name in both]
     versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro", "torch", "pyro-ppl"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores (one thread used), load {os.getloadavg()[0]:.1f} with this program at the end"
-    said = f"`python benchmarks/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`, {date.today()}, {rounds} rounds; {versions}; {machine}."
+    command = " ".join(["python benchmarks/overhead.py", *sys.argv[1:]])
+    said = f"`{command}`, {date.today()}, {rounds} rounds; {versions}; {machine}."
     ratio = f"\nNUTS in Pyro takes {', '.join(slower)} times as long per leapfrog as in NumPyro.\n" if slower else ""
     return f"# Overhead of scalemix over models written by hand\n\n{said}\n\n" + "\n".join(lines) + f"\n{ratio}"
 

@@ -1,8 +1,9 @@
-"""Known posteriors: NUTS in each form and language against quadrature, gates against enumeration.
+"""Known posteriors: NUTS in each form and language against quadrature, gates against enumeration, log joints written out with SciPy.
 
-Given the scales, a weight with normal data is normal; so the posterior is a mixture of normals over the scales, ξ ~ its law as SciPy has it,
-and mean, sd and quantiles of w are sums over a fine grid of log ξ (or over all settings of the gates). Each small problem is sampled in many
-independent replicates at once: a plate of posteriors that know nothing of one another multiplies the effective sample size of a short run.
+Given the scales, a weight with normal data is normal; so the posterior is a mixture of normals over the scales, ξ ~ its law as SciPy
+has it, and mean, sd and quantiles of w are sums over a fine grid of log ξ (or over all settings of the gates). Each small problem is
+sampled in many independent replicates at once: a plate of posteriors that know nothing of one another multiplies the effective sample
+size of a short run.
 """
 
 from __future__ import annotations
@@ -420,7 +421,7 @@ WRITTEN_OUT = {
 @pytest.mark.parametrize("case", WRITTEN_OUT)
 @pytest.mark.parametrize("ppl", LANGUAGES, ids=lambda ppl: ppl.name)
 def test_log_joint_written_out(ppl: ModuleType, case: str) -> None:
-    """The log joint at five points, with SciPy's densities: the formulas that both languages share have no other judge in a test of parity."""
+    """The log joint at five points with SciPy's densities: of what both languages share, comparing the two is no judge."""
     write, option = WRITTEN_OUT[case]
     model, values, expected = write(option)
     x, y = _data()

@@ -161,7 +161,7 @@ def shrinkage_figure(panels: Sequence[Panel], *, noise_prefix: str = "noise_") -
             shares.append(f"{kind}s {float(x @ y / (x @ x)):.2f}")
         ax.set_title(panel.title, fontsize=10)
         ax.text(0.04, 0.97, "\n".join(["share kept", *shares]), transform=ax.transAxes, ha="left", va="top", fontsize=9, color="0.2")
-        ax.set(xlim=(-span, span), ylim=(-span, span), aspect="equal")
+        ax.set(xlim=(-span, span), ylim=(-span, span))
     for ax in page.axes[len(panels) :]:
         ax.set_visible(False)
     page.label_x(f"{name} estimate, in the units of the fit")
