@@ -66,8 +66,8 @@ FAULTS = {
         "noise.py",
         "dist.transforms.PowerTransform(0.5)",
         "dist.transforms.PowerTransform(1.0)",
-        "ξ² sampled as ξ",
-        (ENUMERATION, "-k", "laws_of_the_square"),
+        "ξ² sampled as ξ (not seen at ξ = 1)",
+        (ENUMERATION, "-k", "integral_over_its_noise and A2"),
     ),
     "student_t_scale": Fault(
         "noise.py",

@@ -225,7 +225,7 @@ def same(column: str, told: Any, found: Any) -> bool:
 
 def differences(folder: Path, data: Regression | None = None, *, tell: Callable[[str], None] = print) -> list[str]:
     """Every cell that differs, in words; ``tell`` gets a line per fit. ``data`` as given to the fits; by default diabetes."""
-    table = pd.read_csv(folder / "table.csv", index_col="fit", float_precision="round_trip")
+    table = pd.read_csv(folder / "table.csv", index_col="fit")
     files = {path.stem: path for path in sorted(folder.glob("*.nc"))}
     wrong = [f"{name} is in {'the table' if name in table.index else 'the folder'} alone" for name in set(table.index) ^ set(files)]
     fits = []

@@ -26,6 +26,7 @@ ZONES = {
     "cli": "front",  # the front may import everything, and nothing else imports the front
     "study": "front",
     "testing": "front",
+    "__main__": "front",
     "pyro": "pyro kitchen",
     "numpyro": "numpyro kitchen",
     "models": "models",

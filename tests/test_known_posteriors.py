@@ -250,11 +250,16 @@ def test_pyro() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("form", "names"), [("expanded", (*SCALAR, "I19")), ("hierarchical", ("I1", "I3", "I12"))])
-def test_pyro_slowly(form: str, names: tuple[str, ...]) -> None:
-    for name in names:  # apart: the half-Cauchy's steps are short
-        posterior = sample(in_pyro, (name,), form, replicates=30, seed=7, num_warmup=200, num_draws=300, max_tree_depth=7)
-        check(posterior, name, error=0.03, r_hat=1.02)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [*((name, "expanded") for name in ("I3", "I4", "I5", "I13", "I19")), *((name, "hierarchical") for name in ("I1", "I3", "I12"))],
+)
+def test_pyro_slowly(name: str, form: str) -> None:
+    """R-hat of short chains is loose: of 100 replicates with 60 effective draws each it is 1 + 1/120 for the best of samplers."""
+    curved = name == "I19"  # w = ξ z is known well, ξ is not: a long bow to follow
+    size: dict[str, Any] = {"replicates": 12, "max_tree_depth": 7} if curved else {"replicates": 100, "max_tree_depth": 5}
+    posterior = sample(in_pyro, (name,), form, seed=7, num_warmup=100, num_draws=200, target_accept_prob=0.8, **size)
+    check(posterior, name, error=0.04 if curved else 0.03, r_hat=1.05)
 
 
 # --- gates -----------------------------------------------------------------------------------------------------------------------------

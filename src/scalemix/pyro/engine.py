@@ -34,8 +34,10 @@ def precision(dtype: str, device: str) -> Iterator[None]:
 
 
 def structure(model: Model, data: tuple, *, seed: int) -> Structure:
-    with recorded_sites() as sites, seeded(seed):
-        trace = poutine.trace(model).get_trace(_ppl(), *tensors(data))
+    args = tensors(data)
+    with recorded_sites() as sites, seeded(seed), poutine.trace() as tracer:  # get_trace would add the shapes to our errors' sentence
+        model(_ppl(), *args)
+    trace = tracer.trace
     samples = {name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not poutine.util.site_is_subsample(site)}
     deterministic = {name for name, site in samples.items() if site["infer"].get("_deterministic")}
     latents = {name: tuple(site["value"].shape) for name, site in samples.items() if not site["is_observed"]}
@@ -80,12 +82,10 @@ def predict(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: 
 def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
     args = tensors(inputs)
 
-    def one(values: dict[str, Any]) -> dict[str, Any]:
-        trace = poutine.trace(model).get_trace(_ppl(), *args)
-        return {name: site["value"] for name, site in trace.nodes.items() if site["type"] == "sample"}
-
-    with seeded(seed):
-        return _over_draws(one, {"draw": np.arange(num_draws)}, num_draws)
+    with seeded(seed), torch.no_grad(), pyro.validation_enabled(False):  # in turn: vmap cannot sample every law
+        traces = [poutine.trace(model).get_trace(_ppl(), *args) for _ in range(num_draws)]
+        sites = [{name: site["value"] for name, site in trace.nodes.items() if site["type"] == "sample"} for trace in traces]
+        return _stack([_to_numpy(values) for values in sites])
 
 
 @contextmanager
