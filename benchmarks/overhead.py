@@ -4,11 +4,11 @@
     python benchmarks/overhead.py --quick    # fewer rounds, no file
 
 Both sides have the same sites, data (diabetes with 40 columns of noise, 353 x 50), precision (float64), seeds and validation setting; they
-are timed in turns (ours, hand, hand, ours) on one thread. The ratio is of the medians over rounds, the quartiles are of the rounds' own
-ratios. Exit code 1 if a ratio is above its target, or the two sides did not do the same.
+take turns (ours, hand, hand, ours) on one thread, timed by the processor time they use, which other programs on the machine disturb least
+(--wall: by the clock). The ratio is of the medians over rounds, the quartiles are of the rounds' own ratios. Exit code 1 if a ratio is
+above its target, or the two sides did not do the same.
 """
 
-# ruff: noqa: E402  (the number of threads is set before the libraries are imported)
 from __future__ import annotations
 
 import os
@@ -49,9 +49,10 @@ from scalemix.models import linear, mlp
 
 RESULTS = Path(__file__).parent / "results" / "overhead.md"
 TARGETS = {"NumPyro": 1.05, "Pyro": 1.10}
+FLOPS_TARGET = 1.01
 NUTS = {"step_size": 0.01, "adapt_step_size": False, "adapt_mass_matrix": False, "max_tree_depth": 5}
-NUM_DRAWS = {"NumPyro": 20, "Pyro": 2}
-NUM_STEPS = {"NumPyro": 400, "Pyro": 50}
+NUM_DRAWS = {"NumPyro": 20, "Pyro": 1}
+NUM_STEPS = {"NumPyro": 400, "Pyro": 25}
 HIDDEN = 50
 
 
@@ -165,12 +166,19 @@ class Row:
     def cells(self) -> list[str]:
         quartiles = "-".join(f"{each:.3f}" for each in np.quantile(self.ours / self.hand, [0.25, 0.75])) if len(self.ours) > 1 else ""
         numbers = f"{np.median(self.ours):,.1f}", f"{np.median(self.hand):,.1f}", f"{self.ratio:.3f}", quartiles
-        target = "0.99-1.01" if "FLOPs" in self.what else f"≤ {TARGETS[self.language]:.2f}"
-        return [self.language, self.model, self.what, *numbers, target, "yes" if self.holds else "NO"]
+        verdict = "yes" if self.holds else "NO" if self.same else "NO: other trajectories"
+        return [self.language, self.model, self.what, *numbers, f"≤ {self.target:.2f}", verdict]
+
+    @property
+    def target(self) -> float:
+        return FLOPS_TARGET if "FLOPs" in self.what else TARGETS[self.language]
 
     @property
     def holds(self) -> bool:
-        return self.same and (abs(self.ratio - 1) <= 0.01 if "FLOPs" in self.what else self.ratio <= TARGETS[self.language])
+        return self.same and self.ratio <= self.target
+
+
+clock = time.process_time  # main() may put another in its place
 
 
 def in_turns(sides: list[Callable[[], int]], rounds: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,9 +187,9 @@ def in_turns(sides: list[Callable[[], int]], rounds: int) -> tuple[np.ndarray, n
     for i in range(rounds + 1):
         gc.collect()
         for side in (0, 1, 1, 0):
-            start = time.perf_counter()
+            start = clock()
             steps = sides[side]()
-            times[i, side] += (time.perf_counter() - start) / (2 * steps) * 1e6
+            times[i, side] += (clock() - start) / (2 * steps) * 1e6
     return times[1:, 0], times[1:, 1]
 
 
@@ -336,7 +344,7 @@ def report(rows: list[Row], rounds: int) -> str:
     versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro", "torch", "pyro-ppl"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores (one thread used), load {os.getloadavg()[0]:.1f} with this program at the end"
     command = " ".join(["python benchmarks/overhead.py", *sys.argv[1:]])
-    said = f"`{command}`, {date.today()}, {rounds} rounds; {versions}; {machine}."
+    said = f"`{command}`, {date.today()}, {rounds} rounds; timed by {clock.__name__}; {versions}; {machine}."
     ratio = f"\nNUTS in Pyro takes {', '.join(slower)} times as long per leapfrog as in NumPyro.\n" if slower else ""
     return f"# Overhead of scalemix over models written by hand\n\n{said}\n\n" + "\n".join(lines) + f"\n{ratio}"
 
@@ -346,7 +354,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=11, help="rounds of ours, hand, hand, ours (default 11)")
     parser.add_argument("--quick", action="store_true", help="three rounds, nothing written")
     parser.add_argument("--language", choices=list(TARGETS), help="only this language, nothing written")
+    parser.add_argument("--wall", action="store_true", help="time by the clock on the wall, on a machine that does nothing else")
     options = parser.parse_args()
+    global clock
+    clock = time.perf_counter if options.wall else time.process_time
     rounds = 3 if options.quick else options.rounds
     rows = measure([options.language] if options.language else list(TARGETS), rounds)
     text = report(rows, rounds)

@@ -15,7 +15,7 @@ import scalemix as sm
 from scalemix.data import Regression, split
 from scalemix.study import Budget, cells, load_posteriors, run_cells
 
-SMALL = Budget(warmup=300, draws=300, chains=4, svi_steps=2000, svi_draws=500)
+SMALL = Budget(warmup=300, draws=600, chains=4, svi_steps=2000, svi_draws=500)
 
 
 @pytest.fixture(scope="module")

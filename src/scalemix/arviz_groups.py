@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray
@@ -51,7 +51,7 @@ def to_arviz(posterior: Posterior) -> Any:
 
     datasets = groups(posterior)
     if hasattr(arviz, "InferenceData"):
-        return arviz.InferenceData(**datasets)
+        return arviz.InferenceData(**cast(Any, datasets))
     return xarray.DataTree.from_dict(datasets)
 
 

@@ -177,7 +177,7 @@ def _refusal(prior: ScaleMixture, form: str, *, tied: bool) -> str | None:
     if form == "marginal" and not single_form(prior):
         if len(prior.random_factors) > 1 or prior.slab is not None:
             return "several noises cannot be integrated out in closed form"
-        return prior.random_factors[0].noise.marginal_refusal(tied)
+        return next(iter(prior.random_factors)).noise.marginal_refusal(tied)
     return None
 
 
