@@ -234,9 +234,12 @@ def differences(folder: Path, data: Regression | None = None, *, tell: Callable[
             datasets = {group: node.to_dataset().load() for group, node in tree.children.items()}
         seed = json.loads(datasets["posterior"].attrs["scalemix"])["info"]["seed"]
         data = diabetes(seed=seed) if data is None else data
-        fits.append(Saved(name, datasets, data))
-        if not np.allclose(datasets["constant_data"]["x0"], data.x_train) or not np.allclose(datasets["observed_data"]["y"], data.y_train):
-            wrong.append(f"{name} was fitted to other data than these: give --data and --target")
+        given = {"x_train": datasets["constant_data"]["x0"].to_numpy(), "y_train": datasets["observed_data"]["y"].to_numpy()}
+        pairs = [(values, np.asarray(getattr(data, key))) for key, values in given.items()]
+        if all(one.shape == other.shape and np.allclose(one, other) for one, other in pairs):
+            fits.append(Saved(name, datasets, data))
+        else:
+            wrong.append(f"{name} was fitted to other data than these: give its --data, --target and --seed")
     for fit in fits:
         row, cells = recomputed(fit, fits), []
         for column in [*table.columns, *(each for each in row if each not in table.columns)]:

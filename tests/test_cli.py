@@ -55,7 +55,7 @@ def test_own_data_end_to_end(frame, tmp_path):
     assert len(table) == 2
     assert (out / "table.md").read_text().count("\n") >= 4 and (out / "report.md").is_file()
     assert sorted(path.suffix for path in out.iterdir()).count(".nc") == 2
-    assert len(list(out.glob("*.png"))) == 3
+    assert {path.name for path in out.glob("*.png")} >= {"coefficients.png", "shrinkage.png"}  # the third needs a valid reference
     posterior = sm.Posterior.load(out / "ridge-nuts-numpyro.nc")
     assert posterior.coords["in"] == ["a", "b", "c"]
     assert abs(posterior.draws["w1"][..., 0].mean() * frame["y"].std() / frame["a"].std() - 2.0) < 0.3  # the slope the data were made with
