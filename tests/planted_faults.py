@@ -22,8 +22,8 @@ class Fault(NamedTuple):
 
 
 ENUMERATION, FORMS, MARGINAL = "test_enumeration.py", "test_forms.py", "test_marginal.py"
-POSTERIOR, REGISTRY, COMPARISON = "test_posterior.py", "test_registry.py", "test_comparison.py"
-WRITTEN = "test_known_posteriors.py"
+POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
+WRITTEN = "test_log_joints.py"
 
 FAULTS = {
     # --- laws of the noises
@@ -332,13 +332,13 @@ FAULTS = {
         "psis(base - flat[i],",
         "psis(base + flat[i],",
         "the left-out case weighs in twice, not zero times",
-        (COMPARISON, "-k", "test_loo"),
+        (LOO, "-k", "test_loo"),
     ),
     "guide_ratio": Fault(
         "comparison/variational.py",
         "posterior.log_joint, dtype=float) - np.asarray",
         "posterior.log_joint, dtype=float) + np.asarray",
         "the sign of log q",
-        (COMPARISON, "-k", "khat_of or loo_of_a_guide"),
+        (LOO, "-k", "khat_of or loo_of_a_guide"),
     ),
 }

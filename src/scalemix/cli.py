@@ -8,6 +8,7 @@ import signal
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -185,15 +186,22 @@ def _one_core() -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
         os.environ[variable] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which cancels what has not begun
-    from scalemix.numpyro.compiling import prefer_fast_compilation
+    _compile_fast()
 
-    prefer_fast_compilation()
+
+def _compile_fast() -> None:
+    """Where NumPyro is installed; a comparison in Pyro needs no JAX."""
+    if find_spec("numpyro") is not None:
+        from scalemix.numpyro.compiling import prefer_fast_compilation
+
+        prefer_fast_compilation()
 
 
 def _compare(done: list[Cell], regression: Regression, folder: Path) -> Comparison:
     from scalemix.comparison import compare as compare_posteriors
     from scalemix.study import load_posteriors
 
+    _compile_fast()
     comparison = compare_posteriors(
         load_posteriors(done, folder),
         data=(regression.x_test, regression.y_test),

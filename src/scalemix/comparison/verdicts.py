@@ -13,7 +13,8 @@ __all__ = ["verdicts_of"]
 
 # Expected W1 of a fit of ESS a to a reference of ESS b is sqrt((1/a + 1/b)/(4/b)) floors: 1.7 for a = 400, b = 4000, and 0.7 for a = b.
 WITHIN_NOISE = 2.5
-NARROW, WIDE = 0.9, 1.1
+# A guide is judged by its worst tenth of coefficients: a median over many columns of noise says nothing of the few that matter.
+NARROW, WIDE, TAIL = 0.9, 1.1, 0.1
 
 
 def verdicts_of(
@@ -76,8 +77,13 @@ def _spread(found: Contrast) -> str:
     ratio = found.sd_ratio[np.isfinite(found.sd_ratio)]
     if ratio.size == 0:
         return "the sds of its coefficients cannot be compared"
-    median = float(np.median(ratio))
-    judgment = "too narrow" if median < NARROW else "too wide" if median > WIDE else "about as wide as NUTS"
+    low, median, high = (float(each) for each in np.quantile(ratio, (TAIL, 0.5, 1 - TAIL)))
+    judgments = {
+        (True, True): "too narrow for some coefficients and too wide for others",
+        (True, False): "too narrow",
+        (False, True): "too wide",
+        (False, False): "about as wide as NUTS",
+    }
     shift = float(np.max(np.abs(found.shift[np.isfinite(found.shift)]), initial=0.0))
-    told = f"the median coefficient has {median:.2f} times the sd of NUTS (least {ratio.min():.2f}, largest {ratio.max():.2f})"
-    return f"{judgment}: {told}, means off by at most {shift:.2f} sd"
+    told = f"its coefficients have {ratio.min():.2f} to {ratio.max():.2f} times the sd of NUTS (median {median:.2f})"
+    return f"{judgments[low < NARROW, high > WIDE]}: {told}, means off by at most {shift:.2f} sd"

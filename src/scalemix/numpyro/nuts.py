@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -37,7 +38,7 @@ def nuts(model: Model, data: tuple, *, seed: int, settings: Any) -> NutsRun:
         num_warmup=settings.num_warmup,
         num_samples=settings.num_draws,
         num_chains=settings.num_chains,
-        chain_method=method,
+        chain_method=_one_program if method == "sequential" and not settings.progress else method,
         progress_bar=settings.progress,
     )
     start = time.perf_counter()
@@ -50,6 +51,11 @@ def nuts(model: Model, data: tuple, *, seed: int, settings: Any) -> NutsRun:
     stats["tree_depth"] = np.floor(np.log2(np.maximum(stats["n_steps"], 1))).astype(int) + 1
     draws = {name: np.asarray(value) for name, value in states.items()}
     return NutsRun(draws, stats, method, clock.seconds, max(seconds - clock.seconds, 0.0))
+
+
+def _one_program(chain: Callable[..., Any]) -> Callable[..., Any]:
+    """Chains one after the other in one compiled loop; NumPyro's own "sequential" (0.21) compiles the same loop anew for each chain."""
+    return partial(jax.lax.map, chain)
 
 
 def _chain_method(num_chains: int) -> str:
