@@ -127,12 +127,16 @@ def _noise(ppl: PPL, dist: Any, name: str, factor: FactorPlan) -> Any:
     law = factor.noise.folded_law(dist) if factor.centering > 0.0 else factor.noise.law(dist)
     site = ppl.sample(f"{name}_{factor.label}", law.expand(factor.shape).to_event(ndim) if ndim else law)
     xi = factor.noise.from_site(site)
+    if factor.view == factor.shape or xi.ndim == 0:
+        return xi  # broadcasts as it is; in Pyro every operation counts
     return xi.reshape((*xi.shape[: xi.ndim - ndim], *factor.view))
 
 
 def _per_cell(scale: Any, ndim: int) -> Any:
     """One scale per plate cell, viewed so that it broadcasts against weights of ``ndim`` dimensions."""
-    return scale.reshape((*scale.shape, *(1,) * ndim)) if hasattr(scale, "reshape") else float(scale)
+    if not hasattr(scale, "reshape"):
+        return float(scale)
+    return scale.reshape((*scale.shape, *(1,) * ndim)) if scale.ndim else scale
 
 
 def _times(product: Any, term: Any) -> Any:
