@@ -12,7 +12,19 @@ from scalemix.hyper import ExpectedActive
 from scalemix.language import native
 from scalemix.marginal import atom, inclusion_prob, log_marginal
 from scalemix.posterior import Posterior, Prediction
-from scalemix.priors import Horseshoe, Laplace, Normal, ScaleMixture, SpikeAndSlab, StudentT
+from scalemix.priors import (
+    GaussianUniform,
+    GaussianUniformMaximized,
+    Horseshoe,
+    Laplace,
+    LogUniform,
+    Normal,
+    NormalMixture,
+    ScaleMixture,
+    SmoothLogUniform,
+    SpikeAndSlab,
+    StudentT,
+)
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison, compare
@@ -21,12 +33,17 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "ExpectedActive",
+    "GaussianUniform",
+    "GaussianUniformMaximized",
     "Horseshoe",
     "Laplace",
+    "LogUniform",
     "Normal",
+    "NormalMixture",
     "Posterior",
     "Prediction",
     "ScaleMixture",
+    "SmoothLogUniform",
     "SpikeAndSlab",
     "StudentT",
     "atom",

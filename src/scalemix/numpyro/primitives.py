@@ -22,6 +22,7 @@ from scalemix.priors import ScaleMixture
 __all__ = [
     "array",
     "broadcast_to",
+    "clip",
     "data_plate",
     "deterministic",
     "distribution",
@@ -42,6 +43,7 @@ __all__ = [
 
 array = jnp.asarray
 broadcast_to = jnp.broadcast_to
+clip = jnp.clip
 sqrt = jnp.sqrt
 exp = jnp.exp
 relu = jax.nn.relu

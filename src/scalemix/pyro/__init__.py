@@ -13,6 +13,7 @@ from scalemix.pyro.distributions import dist, dist_like
 from scalemix.pyro.primitives import (
     array,
     broadcast_to,
+    clip,
     data_plate,
     deterministic,
     distribution,
@@ -38,6 +39,7 @@ __all__ = [
     "array",
     "autoguide",
     "broadcast_to",
+    "clip",
     "data_plate",
     "deterministic",
     "dist",

@@ -20,6 +20,7 @@ from scalemix.priors import ScaleMixture
 __all__ = [
     "array",
     "broadcast_to",
+    "clip",
     "data_plate",
     "deterministic",
     "distribution",
@@ -40,6 +41,7 @@ __all__ = [
 
 array = torch.as_tensor
 broadcast_to = torch.broadcast_to
+clip = torch.clip
 sqrt = torch.sqrt
 exp = torch.exp
 relu = torch.relu
