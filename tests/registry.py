@@ -161,11 +161,13 @@ MODELS = {
         models.mlp, {"widths": (2,), "likelihood": "categorical", "num_outputs": 3, "activation": "relu"}, "class", weights=("w1", "w2")
     ),
     "mlp_no_fan_in": ModelRow(models.mlp, {"widths": (2,), "activation": "sigmoid", "scale_by_fan_in": False}, weights=("w1", "w2")),
+    "mlp_noise_on_input": ModelRow(models.mlp, {"widths": (2,), "noise_on": "input"}, weights=("w1", "w2")),
+    "mlp_noise_per_example": ModelRow(models.mlp, {"widths": (2,), "noise_on": "input", "noise_plate": "example"}, weights=("w1", "w2")),
 }
 
 # What runs with every prior; each other model runs with one.
 EVERY_PRIOR = ("linear", "mlp")
-ONE_PRIOR = {"linear_sigma_scaled": "regularized_horseshoe"}
+ONE_PRIOR = {"linear_sigma_scaled": "regularized_horseshoe", "mlp_noise_on_input": "dropout", "mlp_noise_per_example": "dropout"}
 
 RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
 

@@ -171,6 +171,36 @@ class PPL(Protocol):
         """
         ...
 
+    def dense(
+        self,
+        name: str,
+        h: Any,
+        num_outputs: int,
+        prior: ScaleMixture,
+        *,
+        parametrization: Parametrization = None,
+        scale: Any = None,
+        noise_on: str = "weight",
+        noise_plate: str = "global",
+    ) -> Any:
+        """Pre-activations h w, (*, n, num_outputs), of h (*, n, in) under a weight w (in, num_outputs) with a scale-mixture prior.
+
+        Args:
+            name, prior, parametrization, scale: as for ``weight``.
+            noise_on: where the noise of the expanded form w = ξ∘z is applied. "weight": h (ξ∘z). "input": (h∘ξ) z, for factors per
+                ("in",) or ("layer",). "output": (h z)∘ξ, for factors per ("out",) or ("layer",). Sites, shapes and log joint are the same.
+            noise_plate: "global", one ξ for the data set: the Bayesian model. "example": a fresh ξ for each row, inside the data plate,
+                as dropout training draws it; needs noise_on="input" or "output".
+
+        Sites: those of ``weight``. With noise_plate="example" ``name`` is z, and ``name_noise`` is (n, in), (n, num_outputs) or (n,); it
+        belongs to these rows: predict at other rows with noise="prior", which draws it anew.
+
+        Raises: ValueError if the noise cannot leave the weight (another tying or form), or an option is unknown.
+
+        Source: dropout as noise on the activation, eq. 6–8 of "Unifying the Dropout Family Through Structured Shrinkage Priors".
+        """
+        ...
+
     def distribution(self, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
         """The law of a weight with its noise integrated out, as a distribution of the language with event shape ``shape``.
 

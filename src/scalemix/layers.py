@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["linear"]
+__all__ = ["add_bias", "linear"]
 
 
 def linear(h: Any, w: Any, b: Any | None = None) -> Any:
@@ -18,3 +18,8 @@ def linear(h: Any, w: Any, b: Any | None = None) -> Any:
         b = b[..., None, :]
     out = h @ w
     return out if b is None else out + b
+
+
+def add_bias(h: Any, b: Any) -> Any:
+    """h + b with h (*, n, out), b (out,), or one b per draw, (*, out) or (*, 1, out)."""
+    return h + (b[..., None, :] if 1 < b.ndim == h.ndim - 1 else b)

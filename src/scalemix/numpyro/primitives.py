@@ -13,6 +13,7 @@ import numpyro
 from numpyro import factor, handlers, param, plate, sample
 from numpyro.infer.util import log_density as numpyro_log_density
 
+from scalemix import dense as dense_layer
 from scalemix import lower
 from scalemix.language import PPL, Model, num_data_scope
 from scalemix.layers import linear
@@ -23,6 +24,7 @@ __all__ = [
     "array",
     "broadcast_to",
     "data_plate",
+    "dense",
     "deterministic",
     "distribution",
     "exp",
@@ -70,6 +72,21 @@ def weight(
     return lower.weight(_ppl(), name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like)
 
 
+def dense(
+    name: str,
+    h: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    options = {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+    return dense_layer.dense(_ppl(), name, h, num_outputs, prior, **options)
+
+
 def distribution(prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
     return lower.distribution(_ppl(), prior, shape, axes=axes)
 
@@ -101,5 +118,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return log_joint
 
 
-for _function in (weight, distribution, deterministic, data_plate, log_density):
+for _function in (weight, dense, distribution, deterministic, data_plate, log_density):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

@@ -11,6 +11,7 @@ import torch
 from pyro import deterministic, factor, param, plate, poutine, sample
 from pyro.poutine.messenger import Messenger
 
+from scalemix import dense as dense_layer
 from scalemix import lower
 from scalemix.language import PPL, Model, num_data_scope
 from scalemix.layers import linear
@@ -21,6 +22,7 @@ __all__ = [
     "array",
     "broadcast_to",
     "data_plate",
+    "dense",
     "deterministic",
     "distribution",
     "exp",
@@ -68,6 +70,21 @@ def weight(
     return lower.weight(_ppl(), name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like)
 
 
+def dense(
+    name: str,
+    h: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    options = {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+    return dense_layer.dense(_ppl(), name, h, num_outputs, prior, **options)
+
+
 def distribution(prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
     return lower.distribution(_ppl(), prior, shape, axes=axes)
 
@@ -103,5 +120,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return trace.log_prob_sum()
 
 
-for _function in (weight, distribution, data_plate, log_density):
+for _function in (weight, dense, distribution, data_plate, log_density):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

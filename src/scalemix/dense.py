@@ -1,0 +1,114 @@
+"""A dense layer whose noise is applied to the weight or to the activation, once for the whole data set or once per example.
+
+With w = ξ∘z the pre-activation h w is, to rounding, what dropout code computes by scaling activations instead of weights:
+
+    noise_on="weight"   h (ξ∘z)     every tying
+    noise_on="input"    (h∘ξ) z     ξ per ("in",) or ("layer",)
+    noise_on="output"   (h z)∘ξ     ξ per ("out",) or ("layer",)
+
+One ξ for all rows (``noise_plate="global"``) is the Bayesian model. A fresh ξ for each row (``"example"``) is what dropout training draws;
+it is another model, in which w is not random given z and the marginal likelihood is a product over rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scalemix.lower import Site, noise_site, record_site, split_weight, weight
+from scalemix.plan import FactorPlan, Parametrization, Plan, make_plan
+from scalemix.priors import ScaleMixture
+
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+
+__all__ = ["dense"]
+
+AXES = ("in", "out")
+APPLIED_TO = {"input": "in", "output": "out"}
+
+
+def dense(
+    ppl: PPL,
+    name: str,
+    h: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    """Pre-activations h w under a prior; the contract is at ``scalemix.language.PPL.dense``."""
+    if noise_on not in ("weight", *APPLIED_TO):
+        raise ValueError(f"noise_on={noise_on!r} of {name!r}: give 'weight', 'input' or 'output'")
+    if noise_plate not in ("global", "example"):
+        raise ValueError(f"noise_plate={noise_plate!r} of {name!r}: give 'global' or 'example'")
+    if noise_on == "weight":
+        if noise_plate == "example":
+            raise ValueError(
+                f"noise_plate='example' of {name!r} draws a noise per row, which no weight holds: give noise_on='input' or 'output'"
+            )
+        w = weight(ppl, name, (h.shape[-1], num_outputs), prior, parametrization=parametrization, scale=scale)
+        return ppl.linear(h, w)
+    plan = make_plan(prior, (h.shape[-1], num_outputs), AXES, parametrization)
+    _check(name, prior, plan, noise_on)
+    if noise_plate == "example":
+        return _per_example(ppl, name, h, prior, plan, scale, noise_on)
+    parts = split_weight(ppl, name, plan.shape, prior, parametrization=parametrization, scale=scale)
+    factors = [xi for _, xi in parts.noises]
+    if parts.rest is not None:
+        factors.append(parts.rest)
+    return _applied(ppl, h, parts.base, factors, noise_on)
+
+
+def _per_example(ppl: PPL, name: str, h: Any, prior: ScaleMixture, plan: Plan, scale: Any, noise_on: str) -> Any:
+    """One ξ for each row, in the plate of the rows; the weight's site is z."""
+    if plan.slab is not None:
+        raise ValueError(f"noise_plate='example' of {name!r}: the slab of {prior} bounds one weight, not one per row; leave the slab out")
+    z = weight(ppl, name, plan.shape, ScaleMixture(base_scale=plan.base_scale), scale=scale)
+    record_site(name, Site(name, "weight", AXES, prior, "expanded"))
+    rows = h[(0,) * (h.ndim - 2)]
+    with ppl.data_plate(rows, name=f"{name}_data"):  # a name of its own: Pyro opens a plate of one name once
+        factors = [_of_rows(ppl, name, prior, factor) for factor in plan.factors]
+    return _applied(ppl, h, z, factors, noise_on)
+
+
+def _of_rows(ppl: PPL, name: str, prior: ScaleMixture, factor: FactorPlan) -> Any:
+    """ξ of each row, of shape (n, *factor.view)."""
+    site = f"{name}_{factor.label}"
+    record_site(site, Site(name, "noise", ("case", *factor.dims), prior, "expanded", factor.noise))
+    return noise_site(ppl, ppl.dist, name, factor)
+
+
+def _applied(ppl: PPL, h: Any, z: Any, factors: list[Any], noise_on: str) -> Any:
+    """(h∘ξ) z or (h z)∘ξ; each ξ broadcasts against the weight, so one of its last two axes has size 1 and is dropped."""
+    if noise_on == "input":
+        for xi in factors:
+            h = h * _without(xi, -1)
+        return ppl.linear(h, z)
+    output = ppl.linear(h, z)
+    for xi in factors:
+        output = output * _without(xi, -2)
+    return output
+
+
+def _without(xi: Any, axis: int) -> Any:
+    if getattr(xi, "ndim", 0) == 0:
+        return xi
+    return xi[..., 0] if axis == -1 else xi[..., 0, :]
+
+
+def _check(name: str, prior: ScaleMixture, plan: Plan, noise_on: str) -> None:
+    axis = APPLIED_TO[noise_on]
+    for factor in plan.factors:
+        if set(factor.dims) - {axis}:
+            raise ValueError(
+                f"noise_on={noise_on!r} of {name!r}: the noise {factor.label!r} of {prior} varies along {factor.dims}, and only one per "
+                f"({axis!r},) or ('layer',) can leave the weight: tie it so, or use noise_on='weight'"
+            )
+    if plan.form not in ("expanded", "single"):
+        raise ValueError(
+            f"noise_on={noise_on!r} of {name!r} needs the noise and the base apart, and the form is {plan.form!r}: "
+            "give parametrization='expanded'"
+        )
