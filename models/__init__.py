@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from scalemix.models.linear import linear
+from scalemix.models.logistic import logistic
 from scalemix.models.mlp import mlp
+from scalemix.models.resnet import resnet
 
-__all__ = ["linear", "mlp"]
+__all__ = ["linear", "logistic", "mlp", "resnet"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scalemix.layers import add_bias
+from scalemix.layers import activation_named, add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
 from scalemix.plan import Parametrization
@@ -55,8 +55,7 @@ def mlp(
     """
     if x.ndim != 2:
         raise ValueError(f"x has shape {tuple(x.shape)}: give a matrix of shape (n, p), one row per case")
-    if activation not in ("tanh", "relu", "sigmoid"):
-        raise ValueError(f"unknown activation {activation!r}: give 'tanh', 'relu' or 'sigmoid'")
+    nonlinearity = activation_named(ppl, activation)
     law = likelihood_named(likelihood)
     sizes = (x.shape[1], *widths, num_outputs)
     sites = [f"w{layer}" for layer in range(1, len(sizes))]
@@ -69,6 +68,6 @@ def mlp(
         )
         hidden = add_bias(product, ppl.weight(f"b{layer}", (fan_out,), bias_prior, axes=("out",)))
         if layer < len(sites):
-            hidden = getattr(ppl, activation)(hidden)
+            hidden = nonlinearity(hidden)
     output = hidden[..., 0] if num_outputs == 1 else hidden
     return sample_outcome(ppl, law, output, law.sigma(ppl), x, y)

@@ -141,6 +141,11 @@ PRIORS = {
         Horseshoe(expected_active=1, num_data=6, slab_scale=2.0), ("expanded", "hierarchical", {"slab": "hierarchical"}), "Horseshoe"
     ),
     "ard": PriorRow(ScaleMixture(noise.Rayleigh(0.8).per("in"), base_scale=1.5), ALL_FORMS),
+    "add": PriorRow(ScaleMixture(noise.HalfCauchy(0.7).per("layer")), ("expanded", "hierarchical")),
+    "ard_add": PriorRow(
+        ScaleMixture(noise.Rayleigh(0.8).per("in"), noise.HalfCauchy(0.7).per("layer", name="tau")), ("expanded", "hierarchical")
+    ),
+    "stochastic_depth": PriorRow(ScaleMixture(noise.Bernoulli(0.8).per("layer")), ("expanded",)),
     "dropout": PriorRow(ScaleMixture(noise.Gaussian(1.0, 0.5).per("in")), ("expanded", "hierarchical")),
     "shared_gate": PriorRow(ScaleMixture(noise.Bernoulli(0.4, low=0.1).per("layer"), base_scale=1.3), ALL_FORMS),
     "shared_gates": PriorRow(
@@ -163,11 +168,26 @@ MODELS = {
     "mlp_no_fan_in": ModelRow(models.mlp, {"widths": (2,), "activation": "sigmoid", "scale_by_fan_in": False}, weights=("w1", "w2")),
     "mlp_noise_on_input": ModelRow(models.mlp, {"widths": (2,), "noise_on": "input"}, weights=("w1", "w2")),
     "mlp_noise_per_example": ModelRow(models.mlp, {"widths": (2,), "noise_on": "input", "noise_plate": "example"}, weights=("w1", "w2")),
+    "logistic": ModelRow(models.logistic, outcome="binary"),
+    "resnet": ModelRow(models.resnet, {"width": 2, "num_blocks": 2}, weights=("w_in", "w1", "w2", "w_out")),
+    "resnet_ard": ModelRow(models.resnet, {"width": 2, "num_blocks": 1, "scale_bias": False, "activation": "tanh"}),
+    "resnet_post": ModelRow(models.resnet, {"width": 2, "num_blocks": 1, "position": "post"}),
+    "resnet_stochastic_depth": ModelRow(
+        models.resnet, {"width": 2, "num_blocks": 2, "position": "post", "likelihood": "bernoulli"}, "binary"
+    ),
 }
 
 # What runs with every prior; each other model runs with one.
 EVERY_PRIOR = ("linear", "mlp")
-ONE_PRIOR = {"linear_sigma_scaled": "regularized_horseshoe", "mlp_noise_on_input": "dropout", "mlp_noise_per_example": "dropout"}
+ONE_PRIOR = {
+    "linear_sigma_scaled": "regularized_horseshoe",
+    "mlp_noise_on_input": "dropout",
+    "mlp_noise_per_example": "dropout",
+    "resnet": "add",
+    "resnet_ard": "ard_add",
+    "resnet_post": "ard_add",
+    "resnet_stochastic_depth": "stochastic_depth",
+}
 
 RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scalemix.lower import Site, noise_site, record_site, split_weight, weight
+from scalemix.lower import Parts, Site, noise_site, record_site, split_weight, weight
 from scalemix.plan import FactorPlan, Parametrization, Plan, make_plan
 from scalemix.priors import ScaleMixture
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["dense"]
+__all__ = ["dense", "layer_noise"]
 
 AXES = ("in", "out")
 APPLIED_TO = {"input": "in", "output": "out"}
@@ -56,10 +56,42 @@ def dense(
     if noise_plate == "example":
         return _per_example(ppl, name, h, prior, plan, scale, noise_on)
     parts = split_weight(ppl, name, plan.shape, prior, parametrization=parametrization, scale=scale)
-    factors = [xi for _, xi in parts.noises]
-    if parts.rest is not None:
-        factors.append(parts.rest)
+    factors = [*parts.noises, parts.rest] if parts.rest is not None else list(parts.noises)
     return _applied(ppl, h, parts.base, factors, noise_on)
+
+
+def layer_noise(name: str, parts: Parts, *, apart: bool) -> tuple[Any | None, Any]:
+    """τ, the product of a weight's noises per ("layer",), and with ``apart`` the weight without it: w = τ v.
+
+    Returns: τ (``None`` where the prior has none), a scalar or (*, 1, 1) for draws in front, and v, or w where not ``apart``.
+
+    Raises: ValueError if τ is integrated out, bounded by a slab or, where v is wanted, not expanded.
+    """
+    plan = parts.plan
+    if plan.slab is not None:
+        raise ValueError(
+            f"the layer's noise of {name!r} is bounded by a slab, so that the weight is not a multiple of it: leave the slab out"
+        )
+    if plan.integrated is not None and plan.integrated.dims == ():
+        raise ValueError(
+            f"the layer's noise of {name!r} is integrated out and cannot multiply anything else: use parametrization='expanded'"
+        )
+    tau, rest = None, parts.rest
+    for factor, xi in zip(plan.factors, parts.noises, strict=True):
+        if factor.dims == ():
+            if apart and factor.centering > 0.0:
+                raise ValueError(f"the layer's noise of {name!r} is in the scale of the weight: use parametrization='expanded'")
+            tau = xi if tau is None else tau * xi
+        elif factor.centering < 1.0:
+            rest = xi ** (1.0 - factor.centering) if rest is None else rest * xi ** (1.0 - factor.centering)
+    if tau is None or not apart:
+        return _without_rows(tau), parts.weight
+    return _without_rows(tau), parts.base if rest is None else rest * parts.base
+
+
+def _without_rows(tau: Any) -> Any:
+    """Draws in front of a plate of rows give (*, 1, 1, 1), where the weight (*, 1, in, out) loses its first 1 in ``ppl.linear``."""
+    return tau.squeeze(-3) if getattr(tau, "ndim", 0) > 3 and tau.shape[-3] == 1 else tau
 
 
 def _per_example(ppl: PPL, name: str, h: Any, prior: ScaleMixture, plan: Plan, scale: Any, noise_on: str) -> Any:

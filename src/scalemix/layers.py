@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["add_bias", "linear"]
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+
+__all__ = ["ACTIVATIONS", "activation_named", "add_bias", "linear"]
+
+ACTIVATIONS = ("tanh", "relu", "sigmoid")
+
+
+def activation_named(ppl: PPL, name: str) -> Callable[[Any], Any]:
+    """The elementwise function of that name in the language.
+
+    Raises: ValueError if there is none.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}: give 'tanh', 'relu' or 'sigmoid'")
+    return getattr(ppl, name)
 
 
 def linear(h: Any, w: Any, b: Any | None = None) -> Any:
@@ -20,6 +36,7 @@ def linear(h: Any, w: Any, b: Any | None = None) -> Any:
     return out if b is None else out + b
 
 
-def add_bias(h: Any, b: Any) -> Any:
-    """h + b with h (*, n, out), b (out,), or one b per draw, (*, out) or (*, 1, out)."""
-    return h + (b[..., None, :] if 1 < b.ndim == h.ndim - 1 else b)
+def add_bias(h: Any, b: Any, scale: Any = None) -> Any:
+    """h + scale · b with h (*, n, out), b (out,), or one b per draw, (*, out) or (*, 1, out); scale a scalar or (*, 1, 1)."""
+    b = b[..., None, :] if 1 < b.ndim == h.ndim - 1 else b
+    return h + (b if scale is None else scale * b)

@@ -53,14 +53,15 @@ class Site:
 
 @dataclass(frozen=True)
 class Parts:
-    """A sampled weight, and its noises ξₖ in a shape that broadcasts against it.
+    """A sampled weight and its noises ξₖ, those of ``plan.factors`` in their order, in a shape that broadcasts against the weight.
 
-    In the expanded form weight = rest · Πξₖ · base, ``rest`` the scale per cell times the slab's factor (``None`` for 1).
+    With centerings cₖ weight = rest · Πξₖ^{1 − cₖ} · base, ``rest`` the scale per cell times the slab's factor (``None`` for 1).
     """
 
+    plan: Plan
     weight: Any
     base: Any
-    noises: tuple[tuple[FactorPlan, Any], ...]
+    noises: tuple[Any, ...]
     rest: Any
 
 
@@ -114,8 +115,8 @@ def split_weight(
     outer: Any = None
     product: Any = None
     rest: Any = cell_scale
-    noises = tuple((factor, noise_site(ppl, dist, name, factor)) for factor in plan.factors)
-    for factor, xi in noises:
+    noises = tuple(noise_site(ppl, dist, name, factor) for factor in plan.factors)
+    for factor, xi in zip(plan.factors, noises, strict=True):
         inner = _times(inner, _power(xi, factor.centering))
         outer = _times(outer, _power(xi, 1.0 - factor.centering))
         product = _times(product, xi) if plan.slab is not None else None
@@ -127,9 +128,9 @@ def split_weight(
         rest = _times(rest, bound)
     if plan.direct:
         w = ppl.sample(name, _base_law(ppl, dist, plan, _times(inner, cell_scale), like))
-        return Parts(w, w, noises, None)
+        return Parts(plan, w, w, noises, None)
     base = ppl.sample(f"{name}_base", _base_law(ppl, dist, plan, inner, like))
-    return Parts(ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape)), base, noises, rest)
+    return Parts(plan, ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape)), base, noises, rest)
 
 
 def distribution(ppl: PPL, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
