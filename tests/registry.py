@@ -59,13 +59,13 @@ class ModelRow:
     model: Callable[..., Any]
     options: dict[str, Any] = field(default_factory=dict)
     outcome: str = "real"
-    num_columns: int = 2
+    row_shape: tuple[int, ...] = (2,)
     weights: tuple[str, ...] = ("w1",)
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """x (6, p) and y (6,), always the same."""
+        """x (6, *row_shape) and y (6,), always the same."""
         rng = np.random.default_rng(20)
-        x = rng.normal(size=(6, self.num_columns))
+        x = rng.normal(size=(6, *self.row_shape))
         y = {
             "real": rng.normal(size=6),
             "binary": np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0]),
@@ -116,6 +116,8 @@ TYINGS = {
     "weight": TyingRow((), (2, 3), ("in", "out"), (2, 3)),
     "in": TyingRow(("in",), (2, 3), ("in", "out"), (2,)),
     "out": TyingRow(("out",), (2, 3), ("in", "out"), (3,)),
+    "filter": TyingRow(("out",), (5, 4, 2, 3), ("height", "width", "in", "out"), (3,)),
+    "channel": TyingRow(("in",), (5, 4, 2, 3), ("height", "width", "in", "out"), (2,)),
     "in_out": TyingRow(("in", "out"), (2, 3), ("in", "out"), (2, 3)),
     "layer": TyingRow(("layer",), (2, 3), ("in", "out"), ()),
     "torch_layout": TyingRow(("in",), (3, 2), ("out", "in"), (2,)),
@@ -175,6 +177,21 @@ MODELS = {
     "resnet_stochastic_depth": ModelRow(
         models.resnet, {"width": 2, "num_blocks": 2, "position": "post", "likelihood": "bernoulli"}, "binary"
     ),
+    "lenet": ModelRow(
+        models.lenet,
+        {"filters": (2, 3), "kernel": 2, "widths": (2,), "num_outputs": 3},
+        "class",
+        (7, 7, 1),
+        ("w1", "w2", "w3", "w4"),
+    ),
+    "lenet_mean_pooling": ModelRow(
+        models.lenet,
+        {"filters": (2,), "kernel": 3, "widths": (), "num_outputs": 1, "likelihood": "bernoulli", "pooling": "mean", "activation": "tanh"},
+        "binary",
+        (5, 6, 2),
+    ),
+    "lstm": ModelRow(models.lstm, {"width": 2}, row_shape=(3, 2), weights=("w", "u", "w_out")),
+    "lstm_per_example": ModelRow(models.lstm, {"width": 2, "noise_plate": "example"}, row_shape=(3, 2), weights=("w", "u", "w_out")),
 }
 
 # What runs with every prior; each other model runs with one.
@@ -183,6 +200,9 @@ ONE_PRIOR = {
     "linear_sigma_scaled": "regularized_horseshoe",
     "mlp_noise_on_input": "dropout",
     "mlp_noise_per_example": "dropout",
+    "lenet": "dropout",
+    "lstm": "dropout",
+    "lstm_per_example": "dropout",
     "resnet": "add",
     "resnet_ard": "ard_add",
     "resnet_post": "ard_add",

@@ -15,13 +15,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scalemix.lower import Parts, Site, noise_site, record_site, split_weight, weight
-from scalemix.plan import FactorPlan, Parametrization, Plan, make_plan
+from scalemix.plan import Parametrization, Plan, make_plan
 from scalemix.priors import ScaleMixture
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["dense", "layer_noise"]
+__all__ = ["dense", "layer_noise", "split_per_example"]
 
 AXES = ("in", "out")
 APPLIED_TO = {"input": "in", "output": "out"}
@@ -54,7 +54,9 @@ def dense(
     plan = make_plan(prior, (h.shape[-1], num_outputs), AXES, parametrization)
     _check(name, prior, plan, noise_on)
     if noise_plate == "example":
-        return _per_example(ppl, name, h, prior, plan, scale, noise_on)
+        rows = h[(0,) * (h.ndim - 2)]
+        z, noises = split_per_example(ppl, name, rows, plan.shape, prior, parametrization=parametrization, scale=scale)
+        return _applied(ppl, h, z, noises, noise_on)
     parts = split_weight(ppl, name, plan.shape, prior, parametrization=parametrization, scale=scale)
     factors = [*parts.noises, parts.rest] if parts.rest is not None else list(parts.noises)
     return _applied(ppl, h, parts.base, factors, noise_on)
@@ -94,23 +96,34 @@ def _without_rows(tau: Any) -> Any:
     return tau.squeeze(-3) if getattr(tau, "ndim", 0) > 3 and tau.shape[-3] == 1 else tau
 
 
-def _per_example(ppl: PPL, name: str, h: Any, prior: ScaleMixture, plan: Plan, scale: Any, noise_on: str) -> Any:
-    """One ξ for each row, in the plate of the rows; the weight's site is z."""
+def split_per_example(
+    ppl: PPL,
+    name: str,
+    rows: Any,
+    shape: tuple[int, ...],
+    prior: ScaleMixture,
+    *,
+    axes: tuple[str, ...] = AXES,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+) -> tuple[Any, list[Any]]:
+    """z, whose site is ``name``, and for each factor one ξ per row, (n, *view), drawn in a plate over the rows; scale is in z.
+
+    Raises: ValueError if the prior is not in its expanded form or has a slab.
+    """
+    plan = make_plan(prior, shape, axes, parametrization)
+    _check_form(name, plan, "a noise per example")
     if plan.slab is not None:
         raise ValueError(f"noise_plate='example' of {name!r}: the slab of {prior} bounds one weight, not one per row; leave the slab out")
-    z = weight(ppl, name, plan.shape, ScaleMixture(base_scale=plan.base_scale), scale=scale)
-    record_site(name, Site(name, "weight", AXES, prior, "expanded"))
-    rows = h[(0,) * (h.ndim - 2)]
+    z = weight(ppl, name, plan.shape, ScaleMixture(base_scale=plan.base_scale), axes=axes, scale=scale)
+    record_site(name, Site(name, "weight", axes, prior, "expanded"))
+    noises = []
     with ppl.data_plate(rows, name=f"{name}_data"):  # a name of its own: Pyro opens a plate of one name once
-        factors = [_of_rows(ppl, name, prior, factor) for factor in plan.factors]
-    return _applied(ppl, h, z, factors, noise_on)
-
-
-def _of_rows(ppl: PPL, name: str, prior: ScaleMixture, factor: FactorPlan) -> Any:
-    """ξ of each row, of shape (n, *factor.view)."""
-    site = f"{name}_{factor.label}"
-    record_site(site, Site(name, "noise", ("case", *factor.dims), prior, "expanded", factor.noise))
-    return noise_site(ppl, ppl.dist, name, factor)
+        for factor in plan.factors:
+            site = f"{name}_{factor.label}"
+            record_site(site, Site(name, "noise", ("case", *factor.dims), prior, "expanded", factor.noise))
+            noises.append(noise_site(ppl, ppl.dist, name, factor))
+    return z, noises
 
 
 def _applied(ppl: PPL, h: Any, z: Any, factors: list[Any], noise_on: str) -> Any:
@@ -139,8 +152,11 @@ def _check(name: str, prior: ScaleMixture, plan: Plan, noise_on: str) -> None:
                 f"noise_on={noise_on!r} of {name!r}: the noise {factor.label!r} of {prior} varies along {factor.dims}, and only one per "
                 f"({axis!r},) or ('layer',) can leave the weight: tie it so, or use noise_on='weight'"
             )
+    _check_form(name, plan, f"noise_on={noise_on!r}")
+
+
+def _check_form(name: str, plan: Plan, what: str) -> None:
     if plan.form not in ("expanded", "single"):
         raise ValueError(
-            f"noise_on={noise_on!r} of {name!r} needs the noise and the base apart, and the form is {plan.form!r}: "
-            "give parametrization='expanded'"
+            f"{what} of {name!r} needs the noise and the base apart, and the form is {plan.form!r}: give parametrization='expanded'"
         )

@@ -221,6 +221,27 @@ class PPL(Protocol):
         """h w + b with h (*, n, in), w (*, in, out), b (*, out); draws in front of w and b (vectorized prediction) are carried."""
         ...
 
+    def conv2d(self, x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
+        """Convolution of images x (*, n, height, width, in) by w (*, height, width, in, out), plus b (*, out): (*, n, height, width, out).
+
+        out[r, s, o] = b[o] + Σ w[i, j, c, o] x[stride·r + i, stride·s + j, c] over i, j and c, x with ``padding`` zeros on each side.
+        One layout in both languages, whose axes a prior can name: ``axes=("height", "width", "in", "out")``. Draws in front of w and b
+        (vectorized prediction) are carried.
+
+        Raises: ValueError if x and w do not have the same channels.
+        """
+        ...
+
+    def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
+        """Run ``carry, out = step(carry, x)`` over the first axis of ``xs``: the last carry, and the outs stacked along a first axis.
+
+        ``init``, ``xs`` and outs are arrays or tuples of arrays; an out may be ``None``. Sites stay outside: sample weights before the
+        loop, which is compiled as one step in NumPyro and is a Python loop in Pyro.
+        """
+        ...
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any: ...
+    def maximum(self, x: Any, y: Any) -> Any: ...
     def array(self, values: Any) -> Any: ...
     def full(self, shape: tuple[int, ...], value: float, like: Any = None) -> Any: ...
     def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Any: ...

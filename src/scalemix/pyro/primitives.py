@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from pyro import deterministic, factor, param, plate, poutine, sample
 from pyro.poutine.messenger import Messenger
 
 from scalemix import dense as dense_layer
-from scalemix import lower
+from scalemix import layers, lower
 from scalemix.language import PPL, Model, num_data_scope
 from scalemix.layers import linear
 from scalemix.plan import Parametrization
@@ -21,6 +21,7 @@ from scalemix.priors import ScaleMixture
 __all__ = [
     "array",
     "broadcast_to",
+    "conv2d",
     "data_plate",
     "dense",
     "deterministic",
@@ -30,19 +31,24 @@ __all__ = [
     "full",
     "linear",
     "log_density",
+    "maximum",
     "param",
     "plate",
     "relu",
     "sample",
+    "scan",
     "sigmoid",
     "sqrt",
     "tanh",
     "weight",
+    "where",
 ]
 
 array = torch.as_tensor
 broadcast_to = torch.broadcast_to
 sqrt = torch.sqrt
+maximum = torch.maximum
+where = torch.where
 exp = torch.exp
 relu = torch.relu
 tanh = torch.tanh
@@ -85,6 +91,24 @@ def dense(
     return dense_layer.dense(_ppl(), name, h, num_outputs, prior, **options)
 
 
+def conv2d(x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
+    def convolve(x: Any, w: Any) -> Any:
+        out = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1), stride=stride, padding=padding)
+        return out.permute(0, 2, 3, 1)
+
+    return layers.conv2d(convolve, torch.func.vmap, x, w, b)
+
+
+def scan(step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
+    carry, outs = init, []
+    for x in zip(*xs, strict=True) if isinstance(xs, tuple) else xs:
+        carry, out = step(carry, x)
+        outs.append(out)
+    if isinstance(out, tuple):
+        return carry, tuple(torch.stack(each) for each in zip(*outs, strict=True))
+    return carry, None if out is None else torch.stack(outs)
+
+
 def distribution(prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
     return lower.distribution(_ppl(), prior, shape, axes=axes)
 
@@ -120,5 +144,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return trace.log_prob_sum()
 
 
-for _function in (weight, dense, distribution, data_plate, log_density):
+for _function in (weight, dense, conv2d, scan, distribution, data_plate, log_density):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__
