@@ -16,7 +16,7 @@ from scipy import special, stats
 
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
-from scalemix import models, noise
+from scalemix import inference, models, noise
 from scalemix.language import num_data_scope
 from scalemix.likelihoods import Gaussian
 from scalemix.priors import Normal, ScaleMixture
@@ -159,6 +159,24 @@ def test_sites_of_a_mask_for_each_row(prior: ScaleMixture, noise_on: str, shape:
     assert structure.sites["w1_noise"].axes[0] == "case"
     draws = ppl.engine.sample_prior(_mlp(prior, noise_on=noise_on, noise_plate="example"), (X,), num_draws=3, seed=1)
     assert len(np.unique(draws["w1_noise"])) == 3 * math.prod(shape)
+
+
+@pytest.mark.parametrize("noise_plate", ["global", "example"])
+def test_prediction_at_other_rows(noise_plate: str) -> None:
+    """Noise per row has no posterior at new rows: it is drawn anew or put at its mean, where the mean of y is the network without noise."""
+    model = partial(models.mlp, prior=ScaleMixture(GAUSSIAN.per("in")), widths=(2,), noise_on="input", noise_plate=noise_plate)
+    settings = inference.mean_field.Settings(num_steps=5, num_draws=3, progress=False)
+    posterior = inference.mean_field.fit(in_pyro, model, X, Y, seed=0, settings=settings)
+    other = X[:4] + 1.0
+    if noise_plate == "example":
+        with pytest.raises(ValueError, match="of the 5 rows of the fit, and here are 4 others: give noise='prior'"):
+            posterior.predict(other, seed=0)
+    assert posterior.predict(other, seed=0, noise="prior").draws.shape == (3, 4)
+    v = {name: value[0] for name, value in posterior.draws.items()}
+    base = [(v[f"w{layer}"] if noise_plate == "example" else v[f"w{layer}_base"] / size**0.5) for layer, size in ((1, 3), (2, 2))]
+    hidden = np.tanh(other @ base[0] + v["b1"][:, None])
+    expected = (hidden @ base[1] + v["b2"][:, None])[..., 0].mean(0)
+    np.testing.assert_allclose(posterior.predict(other, seed=0, noise="mean").mean, expected, rtol=1e-9)
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ class PPL(Protocol):
                 as dropout training draws it; needs noise_on="input" or "output".
 
         Sites: those of ``weight``. With noise_plate="example" ``name`` is z, and ``name_noise`` is (n, in), (n, num_outputs) or (n,); it
-        belongs to these rows: predict at other rows with noise="prior", which draws it anew.
+        belongs to these rows: at others predict with noise="prior", which draws it anew, or "mean".
 
         Raises: ValueError if the noise cannot leave the weight (another tying or form), or an option is unknown.
 
