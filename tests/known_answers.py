@@ -38,6 +38,8 @@ KNOWN = {
     "B3": KnownAnswer("inverse Nakagami m=3.5, Omega=2: E[xi^2]", 0.7),
     "B4": KnownAnswer("inverse Nakagami m=3.5, Omega=2: Var[xi^-2]", 1.142857143),
     "B5": KnownAnswer("chi with 7 degrees of freedom: Var[xi^-2]", 0.02666666667),
+    "C6": KnownAnswer("4 rows, 3 columns, keep .7, inverted: log marginal without constants, one mask for all rows", -2.49333029),
+    "C6b": KnownAnswer("the same, a fresh mask for each row", -2.025872114),
     "I6": KnownAnswer("y=2, y ~ N(0, 2) with probability .5, else N(0, 1): P(N(0, 2) | y)", 0.6577821803),
     "I14": KnownAnswer("the same for y=(1, -.5, 2), one gate for the three: P(N(0, 2) | y)", 0.567775074),
 }

@@ -24,6 +24,7 @@ class Fault(NamedTuple):
 ENUMERATION, FORMS, MARGINAL = "test_enumeration.py", "test_forms.py", "test_marginal.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
 WRITTEN = "test_log_joints.py"
+DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 
 FAULTS = {
     # --- laws of the noises
@@ -354,5 +355,48 @@ FAULTS = {
         "posterior.log_joint, dtype=float) + np.asarray",
         "the sign of log q",
         (LOO, "-k", "khat_of or loo_of_a_guide"),
+    ),
+    # --- layers
+    "noise_of_rows_unscaled": Fault(
+        "dense.py",
+        'ppl.data_plate(rows, name=f"{name}_data")',
+        'ppl.plate(f"{name}_data", rows.shape[0])',
+        "in a minibatch the noise of a row counts once, its outcome num_data / rows times",
+        (DENSE, "-k", "counts_as_often"),
+    ),
+    "scale_left_behind": Fault(
+        "dense.py",
+        "factors = [*parts.noises, parts.rest] if parts.rest is not None else list(parts.noises)",
+        "factors = list(parts.noises)",
+        "noise on the activation without the weight's further scale",
+        (DENSE, "-k", "by_hand"),
+    ),
+    "bias_unscaled": Fault(
+        "models/resnet.py",
+        "add_bias(ppl.linear(h, parts.weight), bias, tau)",
+        "add_bias(ppl.linear(h, parts.weight), bias)",
+        "the layer's noise does not scale the bias of its block",
+        (RESIDUAL, "-k", "written_out or one_function"),
+    ),
+    "gate_order": Fault(
+        "models/lstm.py",
+        "a_i, a_f, a_o, a_g = (",
+        "a_f, a_i, a_o, a_g = (",
+        "the input and the forget gate change places",
+        (RECURRENT, "-k", "written_out"),
+    ),
+    "state_in_the_padding": Fault(
+        "models/lstm.py",
+        "ppl.where(active, h_next, h)",
+        "h_next",
+        "the state moves on in the padding",
+        (RECURRENT, "-k", "padding"),
+    ),
+    "kernel_turned": Fault(
+        "pyro/primitives.py",
+        "w.permute(3, 2, 0, 1)",
+        "w.permute(3, 2, 0, 1).flip(2)",
+        "a convolution where the layer is a correlation",
+        (CONVOLUTION, "-k", "by_hand"),
     ),
 }

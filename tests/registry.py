@@ -84,13 +84,13 @@ class ModelRow:
     model: Callable[..., Any]
     options: dict[str, Any] = field(default_factory=dict)
     outcome: str = "real"
-    num_columns: int = 2
+    row_shape: tuple[int, ...] = (2,)
     weights: tuple[str, ...] = ("w1",)
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """x (6, p) and y (6,), always the same."""
+        """x (6, *row_shape) and y (6,), always the same."""
         rng = np.random.default_rng(20)
-        x = rng.normal(size=(6, self.num_columns))
+        x = rng.normal(size=(6, *self.row_shape))
         y = {
             "real": rng.normal(size=6),
             "binary": np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0]),
@@ -155,6 +155,8 @@ TYINGS = {
     "weight": TyingRow((), (2, 3), ("in", "out"), (2, 3)),
     "in": TyingRow(("in",), (2, 3), ("in", "out"), (2,)),
     "out": TyingRow(("out",), (2, 3), ("in", "out"), (3,)),
+    "filter": TyingRow(("out",), (5, 4, 2, 3), ("height", "width", "in", "out"), (3,)),
+    "channel": TyingRow(("in",), (5, 4, 2, 3), ("height", "width", "in", "out"), (2,)),
     "in_out": TyingRow(("in", "out"), (2, 3), ("in", "out"), (2, 3)),
     "layer": TyingRow(("layer",), (2, 3), ("in", "out"), ()),
     "torch_layout": TyingRow(("in",), (3, 2), ("out", "in"), (2,)),
@@ -190,6 +192,11 @@ PRIORS = {
     "learned_shared_gate": PriorRow(ScaleMixture(noise.Bernoulli(noise.Beta(1.0, 2.0), low=0.1).per("in"), base_scale=1.3), ALL_FORMS),
     "learned_rate": PriorRow(ScaleMixture(noise.Rayleigh(noise.HalfCauchy(0.5).per("layer", name="rate")).per("in")), ALL_FORMS),
     "ard": PriorRow(ScaleMixture(noise.Rayleigh(0.8).per("in"), base_scale=1.5), ALL_FORMS),
+    "add": PriorRow(ScaleMixture(noise.HalfCauchy(0.7).per("layer")), ("expanded", "hierarchical")),
+    "ard_add": PriorRow(
+        ScaleMixture(noise.Rayleigh(0.8).per("in"), noise.HalfCauchy(0.7).per("layer", name="tau")), ("expanded", "hierarchical")
+    ),
+    "stochastic_depth": PriorRow(ScaleMixture(noise.Bernoulli(0.8).per("layer")), ("expanded",)),
     "dropout": PriorRow(ScaleMixture(noise.Gaussian(1.0, 0.5).per("in")), ("expanded", "hierarchical")),
     "shared_gate": PriorRow(ScaleMixture(noise.Bernoulli(0.4, low=0.1).per("layer"), base_scale=1.3), ALL_FORMS),
     "shared_gates": PriorRow(
@@ -213,11 +220,47 @@ MODELS = {
         models.mlp, {"widths": (2,), "likelihood": "categorical", "num_outputs": 3, "activation": "relu"}, "class", weights=("w1", "w2")
     ),
     "mlp_no_fan_in": ModelRow(models.mlp, {"widths": (2,), "activation": "sigmoid", "scale_by_fan_in": False}, weights=("w1", "w2")),
+    "mlp_noise_on_input": ModelRow(models.mlp, {"widths": (2,), "noise_on": "input"}, weights=("w1", "w2")),
+    "mlp_noise_per_example": ModelRow(models.mlp, {"widths": (2,), "noise_on": "input", "noise_plate": "example"}, weights=("w1", "w2")),
+    "logistic": ModelRow(models.logistic, outcome="binary"),
+    "resnet": ModelRow(models.resnet, {"width": 2, "num_blocks": 2}, weights=("w_in", "w1", "w2", "w_out")),
+    "resnet_ard": ModelRow(models.resnet, {"width": 2, "num_blocks": 1, "scale_bias": False, "activation": "tanh"}),
+    "resnet_post": ModelRow(models.resnet, {"width": 2, "num_blocks": 1, "position": "post"}),
+    "resnet_stochastic_depth": ModelRow(
+        models.resnet, {"width": 2, "num_blocks": 2, "position": "post", "likelihood": "bernoulli"}, "binary"
+    ),
+    "lenet": ModelRow(
+        models.lenet,
+        # four layers of weights of 1e6 without a bounded activation have logits that differ by their rounding alone
+        {"filters": (2, 3), "kernel": 2, "widths": (2,), "num_outputs": 3, "activation": "tanh"},
+        "class",
+        (7, 7, 1),
+        ("w1", "w2", "w3", "w4"),
+    ),
+    "lenet_mean_pooling": ModelRow(
+        models.lenet,
+        {"filters": (2,), "kernel": 3, "widths": (), "num_outputs": 1, "likelihood": "bernoulli", "pooling": "mean"},
+        "binary",
+        (5, 6, 2),
+    ),
+    "lstm": ModelRow(models.lstm, {"width": 2}, row_shape=(3, 2), weights=("w", "u", "w_out")),
+    "lstm_per_example": ModelRow(models.lstm, {"width": 2, "noise_plate": "example"}, row_shape=(3, 2), weights=("w", "u", "w_out")),
 }
 
 # What runs with every prior; each other model runs with one.
 EVERY_PRIOR = ("linear", "mlp")
-ONE_PRIOR = {"linear_sigma_scaled": "regularized_horseshoe"}
+ONE_PRIOR = {
+    "linear_sigma_scaled": "regularized_horseshoe",
+    "mlp_noise_on_input": "dropout",
+    "mlp_noise_per_example": "dropout",
+    "lenet": "dropout",
+    "lstm": "dropout",
+    "lstm_per_example": "dropout",
+    "resnet": "add",
+    "resnet_ard": "ard_add",
+    "resnet_post": "ard_add",
+    "resnet_stochastic_depth": "stochastic_depth",
+}
 
 RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
 

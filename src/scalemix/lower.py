@@ -22,7 +22,18 @@ from scalemix.priors import ScaleMixture
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["Site", "check_guide", "check_values", "distribution", "recorded_sites", "weight"]
+__all__ = [
+    "Parts",
+    "Site",
+    "check_guide",
+    "check_values",
+    "distribution",
+    "noise_site",
+    "record_site",
+    "recorded_sites",
+    "split_weight",
+    "weight",
+]
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,20 @@ class Site:
     prior: ScaleMixture
     form: str
     noise: Noise | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A sampled weight and its noises ξₖ, those of ``plan.factors`` in their order, in a shape that broadcasts against the weight.
+
+    With centerings cₖ weight = Π rest · Πξₖ^{1 − cₖ} · base; ``rest`` holds the scale per cell and the slab's factor, where there are any.
+    """
+
+    plan: Plan
+    weight: Any
+    base: Any
+    noises: tuple[Any, ...]
+    rest: tuple[Any, ...]
 
 
 _SITES: ContextVar[dict[str, Site] | None] = ContextVar("scalemix_sites", default=None)
@@ -66,6 +91,21 @@ def weight(
     like: Any = None,
 ) -> Any:
     """Sample a weight; the contract is at ``scalemix.language.PPL.weight``."""
+    return split_weight(ppl, name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like).weight
+
+
+def split_weight(
+    ppl: PPL,
+    name: str,
+    shape: int | Sequence[int],
+    prior: ScaleMixture,
+    *,
+    axes: Sequence[str] | None = None,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    like: Any = None,
+) -> Parts:
+    """Sample a weight as ``weight`` does, and give its parts too: for layers that apply the noise elsewhere than on the weight."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     plan = make_plan(prior, shape, None if axes is None else tuple(axes), parametrization)
     dist = ppl.dist if like is None else ppl.dist_like(like)
@@ -75,8 +115,9 @@ def weight(
     inner: Any = plan.base_scale
     outer: Any = None
     product: Any = None
-    for factor in plan.factors:
-        xi = _noise(ppl, dist, name, factor)
+    rest = () if cell_scale is None else (cell_scale,)
+    noises = tuple(noise_site(ppl, dist, name, factor) for factor in plan.factors)
+    for factor, xi in zip(plan.factors, noises, strict=True):
         inner = _times(inner, _power(xi, factor.centering))
         outer = _times(outer, _power(xi, 1.0 - factor.centering))
         product = _times(product, xi) if plan.slab is not None else None
@@ -85,10 +126,12 @@ def weight(
         bound = cap if product is None else cap / ppl.sqrt(cap**2 + product**2)
         inner = _times(inner, _power(bound, plan.slab_centering))
         outer = _times(outer, _power(bound, 1.0 - plan.slab_centering))
+        rest = (*rest, bound)
     if plan.direct:
-        return ppl.sample(name, _base_law(ppl, dist, plan, _times(inner, cell_scale), like, hyper))
+        w = ppl.sample(name, _base_law(ppl, dist, plan, _times(inner, cell_scale), like, hyper))
+        return Parts(plan, w, w, noises, ())
     base = ppl.sample(f"{name}_base", _base_law(ppl, dist, plan, inner, like, hyper))
-    return ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape))
+    return Parts(plan, ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape)), base, noises, rest)
 
 
 def distribution(ppl: PPL, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
@@ -139,7 +182,7 @@ def _hyper(ppl: PPL, dist: Any, name: str, factor: FactorPlan, *, against_weight
     return values
 
 
-def _noise(ppl: PPL, dist: Any, name: str, factor: FactorPlan) -> Any:
+def noise_site(ppl: PPL, dist: Any, name: str, factor: FactorPlan) -> Any:
     """Sample ξ and view it so that it broadcasts against the weight, batch dimensions of enclosing plates first."""
     ndim, noise, shape = len(factor.shape), factor.noise, factor.shape
     if factor.hypers:
@@ -174,19 +217,23 @@ def _power(xi: Any, exponent: float) -> Any:
 
 
 def _record(name: str, prior: ScaleMixture, plan: Plan) -> None:
-    sites = _SITES.get()
-    if sites is None:
-        return
-    sites[name] = Site(name, "weight", plan.axes, prior, plan.form)
+    record_site(name, Site(name, "weight", plan.axes, prior, plan.form))
     if not plan.direct:
-        sites[f"{name}_base"] = Site(name, "base", plan.axes, prior, plan.form)
+        record_site(f"{name}_base", Site(name, "base", plan.axes, prior, plan.form))
     for factor in (*plan.factors, *([plan.integrated] if plan.integrated is not None else [])):
         for hyper in factor.hypers:
-            sites[f"{name}_{hyper.label}"] = Site(name, "hyper", hyper.dims, prior, plan.form, hyper.noise)
+            record_site(f"{name}_{hyper.label}", Site(name, "hyper", hyper.dims, prior, plan.form, hyper.noise))
     for factor in plan.factors:
-        sites[f"{name}_{factor.label}"] = Site(name, "noise", factor.dims, prior, plan.form, factor.noise)
+        record_site(f"{name}_{factor.label}", Site(name, "noise", factor.dims, prior, plan.form, factor.noise))
     if plan.slab is not None:
-        sites[f"{name}_slab"] = Site(name, "slab", (), prior, plan.form, plan.slab)
+        record_site(f"{name}_slab", Site(name, "slab", (), prior, plan.form, plan.slab))
+
+
+def record_site(name: str, site: Site) -> None:
+    """Note what a site is, where somebody collects it."""
+    sites = _SITES.get()
+    if sites is not None:
+        sites[name] = site
 
 
 def check_guide(latents: Collection[str], guide_sites: Collection[str], auxiliary: Collection[str]) -> None:
