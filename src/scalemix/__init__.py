@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scalemix import likelihoods, noise
+from scalemix.effects import effect_cdf, effect_quantile, effect_sd
+from scalemix.elicitation import elicit_active, elicit_scale
 from scalemix.hyper import ExpectedActive
 from scalemix.language import native
 from scalemix.marginal import atom, inclusion_prob, log_marginal
 from scalemix.posterior import Posterior, Prediction
 from scalemix.priors import Horseshoe, Laplace, Normal, ScaleMixture, SpikeAndSlab, StudentT
+from scalemix.shrinkage import num_effective, shrinkage_factor
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison, compare
@@ -31,11 +34,18 @@ __all__ = [
     "StudentT",
     "atom",
     "compare",
+    "effect_cdf",
+    "effect_quantile",
+    "effect_sd",
+    "elicit_active",
+    "elicit_scale",
     "inclusion_prob",
     "likelihoods",
     "log_marginal",
     "native",
     "noise",
+    "num_effective",
+    "shrinkage_factor",
 ]
 
 
