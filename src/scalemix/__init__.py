@@ -19,6 +19,7 @@ from scalemix.shrinkage import num_effective, shrinkage_factor
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison, compare
+    from scalemix.prior_figure import plot_prior
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,14 +46,19 @@ __all__ = [
     "native",
     "noise",
     "num_effective",
+    "plot_prior",
     "shrinkage_factor",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """``compare`` and ``Comparison`` bring pandas, and so are imported when first asked for."""
+    """What brings pandas (``compare``, ``Comparison``, ``plot_prior``) is imported when first asked for."""
     if name in ("Comparison", "compare"):
         from scalemix import comparison
 
         return getattr(comparison, name)
+    if name == "plot_prior":
+        from scalemix.prior_figure import plot_prior
+
+        return plot_prior
     raise AttributeError(f"module 'scalemix' has no attribute {name!r}")
