@@ -11,9 +11,11 @@ from scalemix import likelihoods, noise
 from scalemix.effects import effect_cdf, effect_quantile, effect_sd
 from scalemix.elicitation import elicit_active, elicit_scale
 from scalemix.hyper import ExpectedActive
+from scalemix.jensen import JensenGap, hierarchical_gap, jensen_gap
 from scalemix.language import native
 from scalemix.marginal import atom, inclusion_prob, log_marginal
 from scalemix.posterior import Posterior, Prediction
+from scalemix.predictive import PriorPredictive, prior_predictive
 from scalemix.priors import Horseshoe, Laplace, Normal, ScaleMixture, SpikeAndSlab, StudentT
 from scalemix.shrinkage import num_effective, shrinkage_factor
 
@@ -26,10 +28,12 @@ __all__ = [
     "Comparison",
     "ExpectedActive",
     "Horseshoe",
+    "JensenGap",
     "Laplace",
     "Normal",
     "Posterior",
     "Prediction",
+    "PriorPredictive",
     "ScaleMixture",
     "SpikeAndSlab",
     "StudentT",
@@ -40,13 +44,16 @@ __all__ = [
     "effect_sd",
     "elicit_active",
     "elicit_scale",
+    "hierarchical_gap",
     "inclusion_prob",
+    "jensen_gap",
     "likelihoods",
     "log_marginal",
     "native",
     "noise",
     "num_effective",
     "plot_prior",
+    "prior_predictive",
     "shrinkage_factor",
 ]
 

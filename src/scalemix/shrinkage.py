@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from scalemix.noise import Bernoulli, Constant, Noise
 from scalemix.priors import ScaleMixture
 from scalemix.tying import default_axes, noise_dims, noise_view
 
-__all__ = ["num_effective", "shrinkage_factor"]
+__all__ = ["draw_noise", "num_effective", "shrinkage_factor"]
 
 Array = NDArray[np.float64]
 
@@ -89,17 +88,17 @@ def _draw_scales(prior: ScaleMixture, shape: int | Sequence[int], num_draws: int
     scales = np.ones((num_draws, *shape))
     for factor in prior.factors:
         view = noise_view(noise_dims(factor, names), names, shape)
-        scales = scales * _draw(factor.noise, (num_draws, *view), rng)
+        scales = scales * np.abs(draw_noise(factor.noise, (num_draws, *view), rng))
     if prior.slab is not None:
-        slab = _draw(prior.slab, (num_draws, *(1 for _ in shape)), rng)
+        slab = draw_noise(prior.slab, (num_draws, *(1 for _ in shape)), rng)
         scales = scales * slab / np.hypot(scales, slab)
     return prior.base_scale * scales
 
 
-def _draw(noise: Noise, size: tuple[int, ...], rng: np.random.Generator) -> Any:
-    """|ξ|."""
+def draw_noise(noise: Noise, size: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Independent draws of ξ."""
     if isinstance(noise, Constant):
         return np.full(size, noise.value)
     if isinstance(noise, Bernoulli):
-        return noise.from_site(rng.random(size) < noise.inclusion_prob)
-    return np.abs(noise.scipy().rvs(size=size, random_state=rng))
+        return np.where(rng.random(size) < noise.inclusion_prob, noise.high, noise.low)
+    return noise.scipy().rvs(size=size, random_state=rng)
