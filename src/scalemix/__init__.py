@@ -22,6 +22,7 @@ from scalemix.shrinkage import num_effective, shrinkage_factor
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison, compare
     from scalemix.prior_figure import plot_prior
+    from scalemix.variance_figure import plot_noise_variances
 
 __version__ = "0.1.0"
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "native",
     "noise",
     "num_effective",
+    "plot_noise_variances",
     "plot_prior",
     "prior_predictive",
     "shrinkage_factor",
@@ -59,7 +61,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What brings pandas (``compare``, ``Comparison``, ``plot_prior``) is imported when first asked for."""
+    """What brings pandas (``compare``, ``Comparison``, figures) is imported when first asked for."""
     if name in ("Comparison", "compare"):
         from scalemix import comparison
 
@@ -68,4 +70,8 @@ def __getattr__(name: str) -> Any:
         from scalemix.prior_figure import plot_prior
 
         return plot_prior
+    if name == "plot_noise_variances":
+        from scalemix.variance_figure import plot_noise_variances
+
+        return plot_noise_variances
     raise AttributeError(f"module 'scalemix' has no attribute {name!r}")
