@@ -1,7 +1,7 @@
 """How noisy is a noise of a given E[ξ²]? Figure 1 of "Unifying the Dropout Family Through Structured Shrinkage Priors", corrected.
 
-Its axes are Var[ξ], which leads Jensen's gap in the expanded parametrization, and Var[ξ⁻²], which leads it in the hierarchical one. A family
-of two parameters meets each E[ξ²] many times, so a curve is a family and a path through it. In every scale family, ξ = s·ξ₁,
+Its axes are Var[ξ], which leads Jensen's gap in the expanded parametrization, and Var[ξ⁻²], which leads it in the hierarchical one.
+A family of two parameters meets each E[ξ²] many times, so a curve is a family and a path through it. In every scale family, ξ = s·ξ₁,
 
     Var[ξ] = κ₁ E[ξ²],    Var[ξ⁻²] = κ₂ / E[ξ²]²,
 
