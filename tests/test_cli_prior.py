@@ -73,6 +73,18 @@ def test_every_prior_and_noise_has_a_name_and_an_equation():
         assert name in result.output
 
 
+@pytest.mark.parametrize("name", [name for name in prior_names() if "maximized" not in name and name != "log-uniform"])
+def test_every_prior_and_noise_is_described(name):
+    """Each quantile it states is one: the density integrates to it."""
+    prior = named_prior(name, {"num_weights": "10"})
+    lines = describe(prior)
+    assert all(text and "nan" not in text for text in lines.values()), lines
+    np.testing.assert_allclose(sm.effect_cdf(prior, sm.effect_quantile(prior, [0.9, 0.99])), [0.9, 0.99], rtol=1e-9)
+    kappa = sm.shrinkage_factor(prior, num_draws=4000, seed=0)
+    share = float(stats.norm.cdf(1.0 / np.sqrt(1.0 / kappa[kappa < 1] - 1.0)).sum() * 2 - (kappa < 1).sum() + (kappa == 1).sum()) / 4000
+    assert share == pytest.approx(float(sm.effect_cdf(prior, 1.0)), abs=4 * 0.5 / np.sqrt(4000))  # E[P(|w| < 1 | s)]
+
+
 def test_figure_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("spike-and-slab", "inclusion_prob=0.3", "--plot")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scalemix import noise, priors
+from scalemix.checks import check_positive_int
 from scalemix.effects import effect_cdf, effect_quantile, effect_sd
 from scalemix.marginal import atom, log_marginal
 from scalemix.noise import Noise
@@ -49,8 +50,10 @@ def named_prior(name: str, settings: Mapping[str, str] | None = None) -> ScaleMi
     for setting in values:
         if setting not in takes:
             raise ValueError(f"{name} has no setting {setting!r}: give one of {', '.join(takes)}")
-    numbers = {setting: _value(setting, text) for setting, text in values.items()}
+    numbers: dict[str, Any] = {setting: _value(setting, text) for setting, text in values.items()}
     num_weights, base_scale = numbers.pop("num_weights", None), numbers.pop("base_scale", 1.0) if is_noise else 1.0
+    if num_weights is not None:
+        check_positive_int("num_weights", num_weights)
     if "expected_active" in numbers and num_weights is None:
         raise ValueError("expected_active= is a number out of num_weights=: give both, e.g. expected_active=5 num_data=100 num_weights=50")
     made = maker(**numbers)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from scalemix.checks import check_between
 from scalemix.marginal import atom, log_marginal
@@ -104,11 +104,11 @@ class _Table:
 
 @lru_cache(maxsize=64)
 def _table(prior: ScaleMixture) -> _Table:
-    for reach in REACHES:
-        edges = np.arange(-reach, reach + 0.5)
+    edges = np.arange(-REACHES[0], REACHES[0] + 0.5)
+    value = _log_mass(prior, edges)
+    if max(value[0], value[-1]) > value.max() - NEGLIGIBLE:
+        edges = np.arange(-REACHES[1], REACHES[1] + 0.5)
         value = _log_mass(prior, edges)
-        if max(value[0], value[-1]) < value.max() - NEGLIGIBLE:
-            break
     kept = np.flatnonzero(value > value.max() - NEGLIGIBLE - 4.0)
     edges = edges[max(kept[0] - 1, 0) : kept[-1] + 2]
     nodes, _ = _nodes(edges[:-1], edges[1:])
@@ -157,4 +157,4 @@ def _solve(table: _Table, probability: float, spike: float) -> float:
 
     if missing(left) >= 0.0 or missing(right) <= 0.0:  # on an edge, to rounding
         return math.exp(left if missing(left) >= 0.0 else right)
-    return math.exp(brentq(missing, left, right, xtol=1e-13, rtol=8.9e-16))
+    return math.exp(root_scalar(missing, bracket=(left, right), xtol=1e-13).root)

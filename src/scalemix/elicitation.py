@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from scalemix.checks import check_between, check_positive, check_positive_int
 from scalemix.effects import effect_quantile
@@ -87,7 +87,7 @@ def _base_scale(prior: ScaleMixture, share: float, num_data: int, noise_scale: f
     def excess(log_scale: float) -> float:
         return float(probs @ (0.5 + 0.5 * np.tanh(0.5 * (log_square + 2 * (log_scale - start))))) - share
 
-    return math.exp(brentq(excess, start - 60.0, start + 60.0, xtol=1e-13))
+    return math.exp(root_scalar(excess, bracket=(start - 60.0, start + 60.0), xtol=1e-13).root)
 
 
 def _replaced(prior: ScaleMixture, old: object, noise: Bernoulli | HalfCauchy) -> ScaleMixture:

@@ -112,7 +112,8 @@ def hierarchical_gap(w: Any, noise: Noise, *, base_scale: float = 1.0) -> Jensen
         raise ValueError(f"{noise} has an atom at 0, so a row of zeros has no density: give weights that are not 0")
     xi, prob = product_nodes([noise])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        each = closed_form.normal(rows[None], base_scale * np.abs(xi)[:, :, None])
+        scale = base_scale * np.abs(xi)[:, :, None]
+        each = closed_form.normal(rows[None] / scale, 1.0) - np.log(scale)
     log_p = np.where(xi == 0.0, -math.inf, each.sum(axis=-1))
     found = _gap(log_p, prob, sampled=False)
     return found if math.isfinite(noise.moments().inverse_second) else JensenGap(found.log_marginal, -math.inf)
@@ -133,7 +134,7 @@ def _gap(log_p: Array, prob: Array, *, sampled: bool) -> JensenGap:
     """Σ_g log E[p_g] and E[Σ_g log p_g]; of draws, the standard error by the delta method."""
     used = prob > 0.0
     log_p, prob = log_p[used], prob[used]
-    log_means = special.logsumexp(log_p, b=prob[:, None], axis=0)
+    log_means = np.asarray(special.logsumexp(log_p + np.log(prob)[:, None], axis=0))
     bound = float(np.sum(prob @ log_p))
     error = 0.0
     if sampled:
