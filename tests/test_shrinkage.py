@@ -78,6 +78,27 @@ def test_tied_weights_share_their_shrinkage() -> None:
     assert len(np.unique(layer)) == 5
 
 
+def test_learned_hyper_parameters_are_drawn_with_their_tying() -> None:
+    """π ~ Beta(1, 1) for the whole array: the number of gates that are on is uniform on 0, …, 10, not binomial."""
+    prior = sm.SpikeAndSlab(noise.Beta(1.0, 1.0).per("layer"))
+    on = np.sum(sm.shrinkage_factor(prior, 10, num_draws=11_000, seed=6) < 1, axis=1)
+    assert stats.chisquare(np.bincount(on, minlength=11)).pvalue > 1e-3
+    scaled = sm.ScaleMixture(noise.Rayleigh(noise.HalfCauchy(0.5).per("layer")).per("in"))
+    square = 1 / sm.shrinkage_factor(scaled, (3, 2), num_draws=20_000, seed=7) - 1
+    assert np.all(square[..., 0] == square[..., 1])
+    ratio = square[:, 0, 0] / square[:, 1, 0]  # the shared scale cancels: a ratio of two exponentials
+    assert stats.kstest(ratio, stats.f(2, 2).cdf).pvalue > 1e-3
+    elicited = sm.elicit_active(scaled, expected_active=5, num_weights=50, num_data=100)
+    found = sm.num_effective(elicited, 50, num_draws=20_000, seed=8, num_data=100)
+    assert abs(found.mean() - 5) < 4 * found.std() / math.sqrt(found.size)
+
+
+def test_hard_gates_have_their_share_at_both_ends() -> None:
+    prior = sm.elicit_active(sm.ScaleMixture(noise.HardConcrete(), base_scale=3.0), expected_active=5, num_weights=50, num_data=100)
+    found = sm.num_effective(prior, 50, num_draws=20_000, seed=9, num_data=100)
+    assert abs(found.mean() - 5) < 4 * found.std() / math.sqrt(found.size)
+
+
 def test_effective_number_of_weights() -> None:
     """E[1 − κ] = τ√N/(1 + τ√N) given τ (Piironen and Vehtari, section 3.3)."""
     tau = 0.05

@@ -76,7 +76,7 @@ def _base_scale(prior: ScaleMixture, share: float, num_data: int, noise_scale: f
     """σ₀ with E[1 − κ] = share."""
     if share >= 1.0 - atom(prior):
         raise ValueError(f"{prior} leaves only {1.0 - atom(prior):.3g} of the weights off 0: lower expected_active or its atom")
-    noises = [factor.noise for factor in prior.factors]
+    noises = [noise for factor in prior.factors for noise in factor.noise.unfolded()]
     slab = [prior.slab] if prior.slab is not None else []
     values, probs = product_nodes([*noises, *slab])
     log_square = 2 * np.sum(np.log(np.maximum(np.abs(values[:, : len(noises)]), 1e-300)), axis=1)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scalemix.checks import check_positive, check_positive_int
 from scalemix.noise import Bernoulli, Constant, Noise
 from scalemix.priors import ScaleMixture
-from scalemix.tying import default_axes, noise_dims, noise_view
+from scalemix.tying import Factor, default_axes, noise_dims, noise_view
 
 __all__ = ["draw_noise", "num_effective", "shrinkage_factor"]
 
@@ -84,15 +84,28 @@ def _draw_scales(prior: ScaleMixture, shape: int | Sequence[int], num_draws: int
     names = tuple(axes) if axes is not None else default_axes(shape)
     if len(names) != len(shape):
         raise ValueError(f"axes={names} do not name the dimensions of an array of shape {shape}: give one name for each")
-    prior, rng = prior.resolve(math.prod(shape)), np.random.default_rng(seed)
+    prior, rng = prior.resolve(dict(zip(names, shape, strict=True))), np.random.default_rng(seed)
     scales = np.ones((num_draws, *shape))
     for factor in prior.factors:
-        view = noise_view(noise_dims(factor, names), names, shape)
-        scales = scales * np.abs(draw_noise(factor.noise, (num_draws, *view), rng))
+        scales = scales * np.abs(_draw_factor(factor, names, shape, num_draws, rng))
     if prior.slab is not None:
         slab = draw_noise(prior.slab, (num_draws, *(1 for _ in shape)), rng)
         scales = scales * slab / np.hypot(scales, slab)
     return prior.base_scale * scales
+
+
+def _draw_factor(factor: Factor, names: tuple[str, ...], shape: tuple[int, ...], num_draws: int, rng: np.random.Generator) -> Array:
+    """ξ in the shape in which it broadcasts against the weights; hyper-parameters that have a law are drawn first, each with its tying."""
+    dims, noise = noise_dims(factor, names), factor.noise
+    size = (num_draws, *noise_view(dims, names, shape))
+    hyper = {}
+    for field, law in noise.hyper_laws.items():
+        hyper[field] = draw_noise(law.noise, (num_draws, *noise_view(noise_dims(law, dims), names, shape)), rng)
+    if not hyper:
+        return draw_noise(noise, size, rng)
+    if isinstance(noise, Bernoulli):
+        return np.where(rng.random(size) < hyper["inclusion_prob"], noise.high, noise.low)
+    return draw_noise(noise.unfolded()[0], size, rng) * math.prod(hyper.values())
 
 
 def draw_noise(noise: Noise, size: tuple[int, ...], rng: np.random.Generator) -> Array:
