@@ -13,18 +13,18 @@ from concurrent.futures import ProcessPoolExecutor
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
+
+from scalemix.prior_command import prior
+from scalemix.terminal import console
+from scalemix.terminal import refuse as _refuse
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison
     from scalemix.data import Regression
-    from scalemix.priors import ScaleMixture
     from scalemix.study import Budget, Cell
 
 __all__ = ["app", "main"]
@@ -36,7 +36,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # so that paragraphs of the docstrings flow
     help="Dropout as a prior: Gaussian scale mixtures under SVI and MCMC, compared.",
 )
-console = Console()
 INTERRUPTED = 130
 
 
@@ -105,87 +104,13 @@ def compare(
     console.print(f"\nWritten to {folder}: table.csv, table.md, report.md, figures (png), posteriors (nc).")
 
 
-@app.command()
-def prior(
-    name: Annotated[
-        str | None, typer.Argument(help="A prior, e.g. laplace, or a noise, e.g. noise.rayleigh. Without it: the list.")
-    ] = None,
-    settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Its settings, e.g. df=4 scale=0.5.")] = None,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw its density, its tail and its shrinkage factor.")] = False,
-    output: Annotated[Path | None, typer.Option(help="File of the figure, png, pdf or svg. Default: the prior's name, as png.")] = None,
-    num_data: Annotated[int, typer.Option(min=1, help="Cases N for which the figure shows the shrinkage factor (at unit noise).")] = 1,
-) -> None:
-    """What a prior says about a weight before any data: its equation, quantiles, mass near 0, and the parametrizations it has.
-
-    A prior is a Gaussian scale mixture w = ξ z: a noise ξ, which makes weights small or large, times a normal z. What lies near 0 is what
-    will be shrunk away; what lies in the tail is what will be left alone. The shrinkage factor κ = 1/(1 + N ξ²) is the share of a
-    least-squares estimate that is taken away: near 1 for a weight that the prior takes for noise, near 0 for one it takes for signal.
-
-    Examples:
-
-        scalemix prior
-
-        scalemix prior laplace scale=0.5
-
-        scalemix prior horseshoe expected_active=5 num_data=100 num_weights=50 --plot --num-data 100
-
-        scalemix prior noise.rayleigh --plot --output rayleigh.pdf
-    """
-    from scalemix.catalog import describe, equation, named_prior, prior_names
-
-    if name is None:
-        _print_rows(prior_names())
-        return
-    if output is not None and not plot:
-        _refuse("--output is the file of the figure: give --plot too")
-    try:
-        chosen = named_prior(name, _settings(settings))
-        rows = describe(chosen)
-    except (TypeError, ValueError) as error:
-        _refuse(str(error))
-    console.print(equation(name), markup=False, highlight=False)
-    console.print()
-    _print_rows(rows)
-    if plot:
-        _draw(chosen, output or Path(f"{name.lower()}.png"), num_data)
+app.command()(prior)
 
 
 def main() -> None:
     """Entry point of the ``scalemix`` command."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
     app()
-
-
-def _refuse(sentence: str) -> NoReturn:
-    """End with exit code 2 and one sentence on standard error."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"Error: {sentence}", markup=False)
-    raise typer.Exit(2)
-
-
-def _settings(pairs: list[str] | None) -> dict[str, str]:
-    for pair in pairs or ():
-        if "=" not in pair:
-            _refuse(f"{pair!r} is not a setting: give KEY=VALUE, e.g. scale=0.5")
-    return dict(pair.split("=", 1) for pair in pairs or ())
-
-
-def _print_rows(rows: dict[str, str]) -> None:
-    """Labels in one column, what they stand for in another."""
-    table = Table.grid(padding=(0, 3, 0, 0))
-    table.add_column(no_wrap=True)
-    for label, text in rows.items():
-        table.add_row(Text(label, style="bold"), Text(text))
-    console.print(table)
-
-
-def _draw(prior: ScaleMixture, path: Path, num_data: int) -> None:
-    from scalemix.prior_figure import plot_prior
-
-    try:
-        plot_prior(prior, num_data=num_data).savefig(path)
-    except (ImportError, OSError, ValueError) as error:
-        _refuse(f"cannot draw {path}: {error}")
-    console.print(f"\nFigure written to {path}.", markup=False, highlight=False, soft_wrap=True)
 
 
 def _read(data: Path | None, target: str | None, seed: int) -> Regression:
