@@ -1,4 +1,7 @@
-"""The command line: ``scalemix compare``. Bad input ends with exit code 2 and one sentence that names the thing and the remedy."""
+"""The command line: ``scalemix compare`` and ``scalemix prior``.
+
+Bad input ends with exit code 2 and one sentence that names the thing and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from concurrent.futures import ProcessPoolExecutor
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from scalemix.prior_command import prior
+from scalemix.terminal import console
+from scalemix.terminal import refuse as _refuse
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison
@@ -31,7 +37,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # so that paragraphs of the docstrings flow
     help="Dropout as a prior: Gaussian scale mixtures under SVI and MCMC, compared.",
 )
-console = Console()
 INTERRUPTED = 130
 
 
@@ -100,16 +105,13 @@ def compare(
     console.print(f"\nWritten to {folder}: table.csv, table.md, report.md, figures (png), posteriors (nc).")
 
 
+app.command()(prior)
+
+
 def main() -> None:
     """Entry point of the ``scalemix`` command."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
     app()
-
-
-def _refuse(sentence: str) -> NoReturn:
-    """End with exit code 2 and one sentence on standard error."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"Error: {sentence}", markup=False)
-    raise typer.Exit(2)
 
 
 def _read(data: Path | None, target: str | None, seed: int) -> Regression:
