@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,9 @@ import jax.numpy as jnp
 import numpyro.distributions as numpyro_dist
 from jax import lax
 from numpyro.distributions import constraints
+from numpyro.distributions.batch_util import promote_batch_shape
 
+from scalemix.numpyro.scannable import FoldedDistribution, TransformedDistribution
 from scalemix.special import horseshoe_log_prob, two_scale_normal_log_prob
 
 __all__ = ["Horseshoe", "TwoScaleNormal", "dist", "dist_like"]
@@ -85,8 +88,19 @@ class TwoScaleNormal(numpyro_dist.Distribution):
         )
 
 
+@promote_batch_shape.register
+def _promote_two_scales(law: TwoScaleNormal) -> Any:
+    """With an axis put in front of its parameters by ``scan``; the inclusion probability, where it is one number, has that axis alone."""
+    promoted = copy.copy(law)
+    promoted._batch_shape = law.low_scale.shape[: law.low_scale.ndim - law.event_dim]
+    prob = jnp.asarray(law.inclusion_prob)
+    promoted.inclusion_prob = prob.reshape(prob.shape + (1,) * (law.low_scale.ndim - prob.ndim))
+    return promoted
+
+
 dist = SimpleNamespace(**{name: getattr(numpyro_dist, name) for name in dir(numpyro_dist) if not name.startswith("_")})
 dist.Horseshoe, dist.TwoScaleNormal = Horseshoe, TwoScaleNormal
+dist.TransformedDistribution, dist.FoldedDistribution = TransformedDistribution, FoldedDistribution
 
 
 def dist_like(like: Any) -> Any:
