@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,9 @@ import jax.numpy as jnp
 import numpyro.distributions as numpyro_dist
 from jax import lax
 from numpyro.distributions import constraints
+from numpyro.distributions.batch_util import promote_batch_shape
 
+from scalemix.numpyro.scannable import FoldedDistribution, TransformedDistribution
 from scalemix.special import two_scale_normal_log_prob
 
 __all__ = ["OnInterval", "ScaleMixture", "TwoScaleNormal", "array_functions", "dist", "dist_like"]
@@ -57,7 +60,7 @@ class ScaleMixture(numpyro_dist.Distribution):
         return self.log_density(array_functions, value / self.scale, *self.params) - jnp.log(self.scale)
 
 
-class OnInterval(numpyro_dist.TransformedDistribution):
+class OnInterval(TransformedDistribution):
     """Law of transform(x), x ~ base, for an increasing transform that takes the support of ``base`` to (low, high)."""
 
     pytree_data_fields = ("_support",)
@@ -120,8 +123,19 @@ class TwoScaleNormal(numpyro_dist.Distribution):
         )
 
 
+@promote_batch_shape.register
+def _promote_two_scales(law: TwoScaleNormal) -> Any:
+    """With an axis put in front of its parameters by ``scan``; the inclusion probability, where it is one number, has that axis alone."""
+    promoted = copy.copy(law)
+    promoted._batch_shape = law.low_scale.shape[: law.low_scale.ndim - law.event_dim]
+    prob = jnp.asarray(law.inclusion_prob)
+    promoted.inclusion_prob = prob.reshape(prob.shape + (1,) * (law.low_scale.ndim - prob.ndim))
+    return promoted
+
+
 dist = SimpleNamespace(**{name: getattr(numpyro_dist, name) for name in dir(numpyro_dist) if not name.startswith("_")})
 dist.OnInterval, dist.ScaleMixture, dist.TwoScaleNormal = OnInterval, ScaleMixture, TwoScaleNormal
+dist.TransformedDistribution, dist.FoldedDistribution = TransformedDistribution, FoldedDistribution
 
 
 def dist_like(like: Any) -> Any:
