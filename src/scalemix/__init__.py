@@ -16,7 +16,19 @@ from scalemix.language import native
 from scalemix.marginal import atom, inclusion_prob, log_marginal
 from scalemix.posterior import Posterior, Prediction
 from scalemix.predictive import PriorPredictive, prior_predictive
-from scalemix.priors import Horseshoe, Laplace, Normal, ScaleMixture, SpikeAndSlab, StudentT
+from scalemix.priors import (
+    GaussianUniform,
+    GaussianUniformMaximized,
+    Horseshoe,
+    Laplace,
+    LogUniform,
+    Normal,
+    NormalMixture,
+    ScaleMixture,
+    SmoothLogUniform,
+    SpikeAndSlab,
+    StudentT,
+)
 from scalemix.shrinkage import num_effective, shrinkage_factor
 
 if TYPE_CHECKING:
@@ -28,14 +40,19 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "ExpectedActive",
+    "GaussianUniform",
+    "GaussianUniformMaximized",
     "Horseshoe",
     "JensenGap",
     "Laplace",
+    "LogUniform",
     "Normal",
+    "NormalMixture",
     "Posterior",
     "Prediction",
     "PriorPredictive",
     "ScaleMixture",
+    "SmoothLogUniform",
     "SpikeAndSlab",
     "StudentT",
     "atom",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from enum import StrEnum
@@ -165,22 +166,40 @@ def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget,
         None if workers == 1 else ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_core)
     )
     done: list[Cell] = []
+    interrupted = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()  # an exception raised inside a callback of the garbage collector is lost, this is not
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(f"Fitting {len(todo)} models by NUTS and SVI", total=2 * len(todo))
             for cell in run_cells(longest_first, regression, folder, budget=budget, seed=seed, executor=executor):
                 done.append(cell)
                 progress.update(task, advance=2, description=f"{cell.prior_name} ({cell.form}, {cell.backend}) done;")
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
+        _stop_workers(folder)
         names = ", ".join(f"{cell.prior_name} {cell.form}" for cell in done) or "none"
         console.print(f"\nInterrupted. Finished and readable in {folder}: {names}.")
         raise typer.Exit(INTERRUPTED) from None
     finally:
+        signal.signal(signal.SIGINT, before)
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
     return sorted(done, key=todo.index)
+
+
+def _stop_workers(folder: Path) -> None:
+    """End the workers at once and remove the files they were in the middle of."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+        worker.join()
+        for unfinished in folder.glob(f".*.{worker.pid}.tmp"):
+            unfinished.unlink()
 
 
 def _one_core() -> None:
