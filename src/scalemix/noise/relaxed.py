@@ -58,7 +58,8 @@ class _Gate(Noise):
                 lambda xi: closed_form.normal(size / xi, base_scale) - np.log(xi), [concrete.loc, near[:, 0]], len(size)
             )
             whole = np.logaddexp(inside, np.log(concrete.at_one) + closed_form.normal(size[:, 0], base_scale))
-        return whole.reshape(w.shape)
+        pole = concrete.scale >= 1.0  # E[1/ξ] = ∞
+        return np.where((w == 0.0) & pole, math.inf, whole.reshape(w.shape))
 
     def _log_mean(self, log_f: Callable[[Any], Any], marks: list[Any], rows: int = 1) -> Any:
         """log E[exp(log_f(ξ)) 1(0 < ξ < 1)], one for each row."""
@@ -138,3 +139,22 @@ class HardConcrete(_Gate):
 
     def square(self) -> Any:
         raise TypeError(f"{self} has atoms at 0 and 1, and so has its square: use scipy().cdf of the root")
+
+    def log_marginal(self, w: Any, base_scale: float) -> Any:
+        """log of P(ξ = 1) N(w; 0, σ₀²) + ∫ N(w; 0, σ₀² ξ²) p(ξ) dξ over t = log ξ; the atom at 0 is left out.
+
+        Over ℓ the ξ next to 0 are a point next to logit(0) that no node resolves; over t they are resolved however small w is.
+        """
+        concrete = self._concrete()
+        size = np.abs(np.asarray(w, dtype=float)) / base_scale
+        bulk = [math.log(max(float(q), 1e-300)) for q in concrete.ppf([0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98])]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            x = np.log(np.clip(np.nan_to_num(size.ravel(), nan=1.0), 1e-300, 1e300))
+
+            def log_integrand(t: Any) -> Any:
+                return closed_form.normal(np.exp(np.minimum(x[:, None] - t, 340.0)), 1.0) + concrete.logpdf(np.exp(t))
+
+            inside = log_integral(log_integrand, np.minimum(x, min(bulk)) - 60.0, np.zeros(x.shape), [np.minimum(x, 0.0), *bulk])
+            whole = np.logaddexp(inside, np.log(concrete.at_one) + closed_form.normal(size.ravel(), 1.0)) - math.log(base_scale)
+        value = np.where(size == 0.0, math.inf, np.where(size == math.inf, -math.inf, whole.reshape(size.shape)))
+        return np.where(np.isnan(size), math.nan, value)
