@@ -17,9 +17,34 @@ import numpy as np
 from scalemix import inference, likelihoods, models, noise
 from scalemix.noise import Noise
 from scalemix.plan import Parametrization
-from scalemix.priors import Horseshoe, Laplace, Normal, ScaleMixture, SpikeAndSlab, StudentT
+from scalemix.priors import (
+    GaussianUniform,
+    GaussianUniformMaximized,
+    Horseshoe,
+    Laplace,
+    LogUniform,
+    Normal,
+    NormalMixture,
+    ScaleMixture,
+    SmoothLogUniform,
+    SpikeAndSlab,
+    StudentT,
+)
 
-__all__ = ["MODELS", "NOISES", "PRIORS", "RECIPES", "TYINGS", "Case", "ModelRow", "NoiseRow", "PriorRow", "TyingRow", "cases"]
+__all__ = [
+    "MODELS",
+    "NOISES",
+    "PRIORS",
+    "RECIPES",
+    "TYINGS",
+    "VARIATIONAL_PRIORS",
+    "Case",
+    "ModelRow",
+    "NoiseRow",
+    "PriorRow",
+    "TyingRow",
+    "cases",
+]
 
 ALL_FORMS = ("expanded", "hierarchical", "marginal")
 
@@ -110,6 +135,20 @@ NOISES = {
     "rayleigh": NoiseRow(noise.Rayleigh(0.8), ALL_FORMS, ALL_FORMS[:2]),
     "inverse_nakagami": NoiseRow(noise.InverseNakagami(3.0, 0.5**0.5), ALL_FORMS, ALL_FORMS[:2]),
     "half_cauchy": NoiseRow(noise.HalfCauchy(1.2), ALL_FORMS, ALL_FORMS[:2]),
+    "half_normal": NoiseRow(noise.HalfNormal(0.6), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "chi": NoiseRow(noise.Chi(5.0, 0.4), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "log_normal": NoiseRow(noise.LogNormal(-0.7, 0.6), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "beta": NoiseRow(noise.Beta(2.0, 3.0), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "uniform": NoiseRow(noise.Uniform(0.0, 1.5), ALL_FORMS, ALL_FORMS[:2]),
+    "uniform_away_from_0": NoiseRow(noise.Uniform(0.2, 1.5), ALL_FORMS, ALL_FORMS[:2]),
+    "uniform_variance": NoiseRow(noise.UniformVariance(0.0, 2.0), ALL_FORMS, ALL_FORMS[:2]),
+    "uniform_variance_away_from_0": NoiseRow(noise.UniformVariance(0.05, 3.0), ALL_FORMS, ALL_FORMS[:2]),
+    "log_uniform": NoiseRow(noise.LogUniform(1e-2, 10.0), ALL_FORMS, ALL_FORMS[:2]),
+    "structured_pruning": NoiseRow(noise.LogUniform.structured_pruning(), ALL_FORMS, ALL_FORMS[:2]),
+    "relaxed_bernoulli": NoiseRow(noise.RelaxedBernoulli(0.3, 0.8), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "hard_concrete": NoiseRow(noise.HardConcrete(0.5), ALL_FORMS[:1], ALL_FORMS[:1]),
+    "learned_gate": NoiseRow(noise.Bernoulli(noise.Beta(2.0, 3.0), low=0.05), ALL_FORMS, ALL_FORMS),
+    "learned_scale": NoiseRow(noise.Rayleigh(noise.HalfCauchy(0.5)), ALL_FORMS, ALL_FORMS[:2]),
 }
 
 TYINGS = {
@@ -142,6 +181,16 @@ PRIORS = {
     "regularized_horseshoe": PriorRow(
         Horseshoe(expected_active=1, num_data=6, slab_scale=2.0), ("expanded", "hierarchical", {"slab": "hierarchical"}), "Horseshoe"
     ),
+    "normal_mixture": PriorRow(NormalMixture(0.4, 1.1, 0.1), ALL_FORMS, "NormalMixture"),
+    "gaussian_uniform": PriorRow(GaussianUniform(0.0, 4.0), ALL_FORMS, "GaussianUniform"),
+    "smooth_log_uniform": PriorRow(SmoothLogUniform(1e-3, 1e1), ALL_FORMS, "SmoothLogUniform"),
+    "group_log_uniform": PriorRow(SmoothLogUniform(1e-3, 1e1, per="in"), ALL_FORMS, "SmoothLogUniform"),
+    "horseshoe_network": PriorRow(
+        Horseshoe(expected_active=1, num_data=6, slab_scale=2.0, per="in"), ("expanded", "hierarchical"), "Horseshoe"
+    ),
+    "learned_inclusion": PriorRow(SpikeAndSlab(noise.Beta(1.0, 2.0).per("layer"), 1.2, 0.05), ALL_FORMS, "SpikeAndSlab"),
+    "learned_shared_gate": PriorRow(ScaleMixture(noise.Bernoulli(noise.Beta(1.0, 2.0), low=0.1).per("in"), base_scale=1.3), ALL_FORMS),
+    "learned_rate": PriorRow(ScaleMixture(noise.Rayleigh(noise.HalfCauchy(0.5).per("layer", name="rate")).per("in")), ALL_FORMS),
     "ard": PriorRow(ScaleMixture(noise.Rayleigh(0.8).per("in"), base_scale=1.5), ALL_FORMS),
     "add": PriorRow(ScaleMixture(noise.HalfCauchy(0.7).per("layer")), ("expanded", "hierarchical")),
     "ard_add": PriorRow(
@@ -155,6 +204,9 @@ PRIORS = {
         ("expanded", "hierarchical"),
     ),
 }
+
+# Penalties that look like priors: no sampler is given them.
+VARIATIONAL_PRIORS = {"LogUniform": LogUniform(), "GaussianUniformMaximized": GaussianUniformMaximized()}
 
 MODELS = {
     "linear": ModelRow(models.linear),
@@ -214,11 +266,11 @@ RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, 
 
 
 def cases() -> Iterator[Case]:
-    """The crossing, less what does not exist: a tied Rayleigh noise has a marginal form for a vector, where it is shared by nobody."""
+    """The crossing, less what does not exist: a tied noise has a marginal form for a vector, where it is shared by nobody."""
     for name, row in PRIORS.items():
         for form in row.forms:
             for model in EVERY_PRIOR:
-                if not (model == "mlp" and form == "marginal" and name == "ard"):
+                if not (model == "mlp" and form == "marginal" and name in ("ard", "group_log_uniform", "learned_rate")):
                     yield Case(model, name, form)
     for model in MODELS:
         if model not in EVERY_PRIOR:

@@ -58,8 +58,7 @@ def dense(
         z, noises = split_per_example(ppl, name, rows, plan.shape, prior, parametrization=parametrization, scale=scale)
         return _applied(ppl, h, z, noises, noise_on)
     parts = split_weight(ppl, name, plan.shape, prior, parametrization=parametrization, scale=scale)
-    factors = [*parts.noises, parts.rest] if parts.rest is not None else list(parts.noises)
-    return _applied(ppl, h, parts.base, factors, noise_on)
+    return _applied(ppl, h, parts.base, [*parts.noises, *parts.rest], noise_on)
 
 
 def layer_noise(name: str, parts: Parts, *, apart: bool) -> tuple[Any | None, Any]:
@@ -78,7 +77,7 @@ def layer_noise(name: str, parts: Parts, *, apart: bool) -> tuple[Any | None, An
         raise ValueError(
             f"the layer's noise of {name!r} is integrated out and cannot multiply anything else: use parametrization='expanded'"
         )
-    tau, rest = None, parts.rest
+    tau, rest = None, parts.rest[0] if parts.rest else None  # without a slab there is the scale alone
     for factor, xi in zip(plan.factors, parts.noises, strict=True):
         if factor.dims == ():
             if apart and factor.centering > 0.0:

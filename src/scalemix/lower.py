@@ -40,7 +40,7 @@ __all__ = [
 class Site:
     """What a site made by ``ppl.weight`` is: of which weight, in which role, along which named axes.
 
-    ``role`` is "weight", "base", "noise" or "slab"; ``form`` the parametrization in words; ``noise`` the law of a noise site.
+    ``role`` is "weight", "base", "noise", "hyper" or "slab"; ``form`` the parametrization in words; ``noise`` the law of a noise site.
     """
 
     weight: str
@@ -55,14 +55,14 @@ class Site:
 class Parts:
     """A sampled weight and its noises ξₖ, those of ``plan.factors`` in their order, in a shape that broadcasts against the weight.
 
-    With centerings cₖ weight = rest · Πξₖ^{1 − cₖ} · base, ``rest`` the scale per cell times the slab's factor (``None`` for 1).
+    With centerings cₖ weight = Π rest · Πξₖ^{1 − cₖ} · base; ``rest`` holds the scale per cell and the slab's factor, where there are any.
     """
 
     plan: Plan
     weight: Any
     base: Any
     noises: tuple[Any, ...]
-    rest: Any
+    rest: tuple[Any, ...]
 
 
 _SITES: ContextVar[dict[str, Site] | None] = ContextVar("scalemix_sites", default=None)
@@ -111,10 +111,11 @@ def split_weight(
     dist = ppl.dist if like is None else ppl.dist_like(like)
     _record(name, prior, plan)
     cell_scale = None if scale is None else _per_cell(scale, len(shape))
+    hyper = _hyper(ppl, dist, name, plan.integrated, against_weight=True) if plan.integrated is not None else {}
     inner: Any = plan.base_scale
     outer: Any = None
     product: Any = None
-    rest: Any = cell_scale
+    rest = () if cell_scale is None else (cell_scale,)
     noises = tuple(noise_site(ppl, dist, name, factor) for factor in plan.factors)
     for factor, xi in zip(plan.factors, noises, strict=True):
         inner = _times(inner, _power(xi, factor.centering))
@@ -125,11 +126,11 @@ def split_weight(
         bound = cap if product is None else cap / ppl.sqrt(cap**2 + product**2)
         inner = _times(inner, _power(bound, plan.slab_centering))
         outer = _times(outer, _power(bound, 1.0 - plan.slab_centering))
-        rest = _times(rest, bound)
+        rest = (*rest, bound)
     if plan.direct:
-        w = ppl.sample(name, _base_law(ppl, dist, plan, _times(inner, cell_scale), like))
-        return Parts(plan, w, w, noises, None)
-    base = ppl.sample(f"{name}_base", _base_law(ppl, dist, plan, inner, like))
+        w = ppl.sample(name, _base_law(ppl, dist, plan, _times(inner, cell_scale), like, hyper))
+        return Parts(plan, w, w, noises, ())
+    base = ppl.sample(f"{name}_base", _base_law(ppl, dist, plan, inner, like, hyper))
     return Parts(plan, ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape)), base, noises, rest)
 
 
@@ -137,6 +138,9 @@ def distribution(ppl: PPL, prior: ScaleMixture, shape: int | Sequence[int], *, a
     """The marginal law of a weight; the contract is at ``scalemix.language.PPL.distribution``."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     plan = make_plan(prior, shape, None if axes is None else tuple(axes), "marginal")
+    if plan.integrated is not None and plan.integrated.hypers:
+        names = ", ".join(hyper.field for hyper in plan.integrated.hypers)
+        raise ValueError(f"{prior} has a law for {names}, a site of its own that a distribution cannot hold: use ppl.weight, or a number")
     return _base_law(ppl, ppl.dist, plan, plan.base_scale)
 
 
@@ -150,26 +154,43 @@ def check_values(values: Mapping[str, Any], latents: Collection[str], sites: Col
         raise ValueError(f"the model has no site {unknown[0]!r}: values may name {', '.join(sorted(sites))}")
 
 
-def _base_law(ppl: PPL, dist: Any, plan: Plan, scale: Any, like: Any = None) -> Any:
+def _base_law(ppl: PPL, dist: Any, plan: Plan, scale: Any, like: Any = None, hyper: Mapping[str, Any] | None = None) -> Any:
     """Law of the base: normal with ``scale``, or with one noise integrated out; its event is the whole weight."""
-    ndim = len(plan.shape)
-    tied = plan.integrated.tied if plan.integrated is not None else ()
+    ndim, integrated = len(plan.shape), plan.integrated
+    noise = integrated.noise if integrated is not None else None
     if not isinstance(scale, float):
         scale = ppl.broadcast_to(scale, (*scale.shape[: scale.ndim - ndim], *plan.shape))
-    elif tied:
+    elif integrated is not None and (integrated.tied or integrated.hypers):
         scale = ppl.full(plan.shape, scale, like)
-    law = dist.Normal(0.0, scale) if plan.integrated is None else plan.integrated.noise.marginal(dist, scale, tied)
+    if noise is not None and hyper:
+        noise = noise.given(**hyper)
+    law = dist.Normal(0.0, scale) if noise is None or integrated is None else noise.marginal(dist, scale, integrated.tied)
     if isinstance(scale, float):
         law = law.expand(plan.shape)
     return law.to_event(ndim - len(law.event_shape))
 
 
+def _hyper(ppl: PPL, dist: Any, name: str, factor: FactorPlan, *, against_weight: bool) -> dict[str, Any]:
+    """Sample the hyper-parameters of a factor that have laws, viewed so that they broadcast against ξ, or against the weight."""
+    values = {}
+    for plan in factor.hypers:
+        ndim = len(plan.shape)
+        law = plan.noise.law(dist)
+        value = plan.noise.from_site(ppl, ppl.sample(f"{name}_{plan.label}", law.expand(plan.shape).to_event(ndim) if ndim else law))
+        view = plan.weight_view if against_weight else plan.noise_view
+        values[plan.field] = value.reshape((*value.shape[: value.ndim - ndim], *view))
+    return values
+
+
 def noise_site(ppl: PPL, dist: Any, name: str, factor: FactorPlan) -> Any:
     """Sample ξ and view it so that it broadcasts against the weight, batch dimensions of enclosing plates first."""
-    ndim = len(factor.shape)
-    law = factor.noise.folded_law(dist) if factor.centering > 0.0 else factor.noise.law(dist)
-    site = ppl.sample(f"{name}_{factor.label}", law.expand(factor.shape).to_event(ndim) if ndim else law)
-    xi = factor.noise.from_site(site)
+    ndim, noise, shape = len(factor.shape), factor.noise, factor.shape
+    if factor.hypers:
+        noise = noise.given(**_hyper(ppl, dist, name, factor, against_weight=False))
+    law = noise.folded_law(dist) if factor.centering > 0.0 else noise.law(dist)
+    if factor.hypers:
+        shape = (*law.batch_shape[: len(law.batch_shape) - ndim], *shape)
+    xi = noise.from_site(ppl, ppl.sample(f"{name}_{factor.label}", law.expand(shape).to_event(ndim) if ndim else law))
     if factor.view == factor.shape or xi.ndim == 0:
         return xi  # broadcasts as it is; in Pyro every operation counts
     return xi.reshape((*xi.shape[: xi.ndim - ndim], *factor.view))
@@ -199,6 +220,9 @@ def _record(name: str, prior: ScaleMixture, plan: Plan) -> None:
     record_site(name, Site(name, "weight", plan.axes, prior, plan.form))
     if not plan.direct:
         record_site(f"{name}_base", Site(name, "base", plan.axes, prior, plan.form))
+    for factor in (*plan.factors, *([plan.integrated] if plan.integrated is not None else [])):
+        for hyper in factor.hypers:
+            record_site(f"{name}_{hyper.label}", Site(name, "hyper", hyper.dims, prior, plan.form, hyper.noise))
     for factor in plan.factors:
         record_site(f"{name}_{factor.label}", Site(name, "noise", factor.dims, prior, plan.form, factor.noise))
     if plan.slab is not None:

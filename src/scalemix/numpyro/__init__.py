@@ -13,6 +13,7 @@ from scalemix.numpyro.distributions import dist, dist_like
 from scalemix.numpyro.primitives import (
     array,
     broadcast_to,
+    clip,
     conv2d,
     data_plate,
     dense,
@@ -43,6 +44,7 @@ __all__ = [
     "array",
     "autoguide",
     "broadcast_to",
+    "clip",
     "conv2d",
     "data_plate",
     "dense",

@@ -23,6 +23,7 @@ from scalemix.priors import ScaleMixture
 __all__ = [
     "array",
     "broadcast_to",
+    "clip",
     "conv2d",
     "data_plate",
     "dense",
@@ -48,6 +49,7 @@ __all__ = [
 
 array = jnp.asarray
 broadcast_to = jnp.broadcast_to
+clip = jnp.clip
 sqrt = jnp.sqrt
 maximum = jnp.maximum
 where = jnp.where

@@ -21,6 +21,7 @@ from scalemix.priors import ScaleMixture
 __all__ = [
     "array",
     "broadcast_to",
+    "clip",
     "conv2d",
     "data_plate",
     "dense",
@@ -46,6 +47,7 @@ __all__ = [
 
 array = torch.as_tensor
 broadcast_to = torch.broadcast_to
+clip = torch.clip
 sqrt = torch.sqrt
 maximum = torch.maximum
 where = torch.where
