@@ -65,8 +65,8 @@ FAULTS = {
     ),
     "inverse_nakagami_root": Fault(
         "noise/unbounded.py",
-        "self.df * self.scale**2 / 2)  # type: ignore[operator]\n        return dist.TransformedDistribution(square, dist.transforms.PowerTransform(0.5))",
-        "self.df * self.scale**2 / 2)\n        return dist.TransformedDistribution(square, dist.transforms.PowerTransform(1.0))",
+        "/ 2)  # type: ignore[operator]\n        return dist.TransformedDistribution(square, dist.transforms.PowerTransform(0.5))",
+        "/ 2)\n        return dist.TransformedDistribution(square, dist.transforms.PowerTransform(1.0))",
         "ξ² sampled as ξ (not seen at ξ = 1)",
         (ENUMERATION, "-k", "integral_over_its_noise and A2"),
     ),

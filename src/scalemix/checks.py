@@ -10,7 +10,7 @@ __all__ = ["Deferred", "check_between", "check_nonnegative", "check_number", "ch
 
 
 class Deferred:
-    """A hyper-parameter that is not a number yet: a law of its own, or a value that needs the shape of a weight. Checked where it is used."""
+    """A hyper-parameter that is not a number yet: a law, or a value that needs the shape of a weight. Checked where it is used."""
 
 
 def check_number(name: str, value: Any) -> float:

@@ -85,7 +85,7 @@ class TwoPoint:
 
 @dataclass(frozen=True)
 class Concrete:
-    """Law of clip(σ(ℓ)(high − low) + low, 0, 1) with ℓ ~ Logistic(loc, scale): binary concrete on (0, 1), hard concrete on a wider interval.
+    """Law of clip(σ(ℓ)(high − low) + low, 0, 1), ℓ ~ Logistic(loc, scale): binary concrete on (0, 1), hard concrete on a wider interval.
 
     ``pdf`` is the density inside (0, 1); ``cdf`` counts the atoms at 0 and 1.
     """

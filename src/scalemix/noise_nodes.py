@@ -35,7 +35,7 @@ def noise_nodes(noise: Noise, *, step: float = 0.125, reach: float = 160.0) -> t
     if isinstance(noise, Constant):
         return np.array([noise.value]), np.ones(1)
     if isinstance(noise, Bernoulli):
-        return np.array([noise.low, noise.high]), np.array([1.0 - noise.inclusion_prob, noise.inclusion_prob])
+        return np.array([noise.low, noise.high]), np.array([1.0 - noise.mean_inclusion_prob, noise.mean_inclusion_prob])
     law = noise.scipy()
     v = step * np.arange(1, int(reach / step) + 1)
     small, weight = special.expit(-v), step * special.expit(v) * special.expit(-v)

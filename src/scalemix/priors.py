@@ -76,7 +76,7 @@ class ScaleMixture:
 
     @property
     def proper(self) -> bool:
-        """The prior integrates to 1, and so every posterior under a bounded likelihood exists: σ₀ is finite and every ξ has a proper law."""
+        """It integrates to 1, so its posterior under any bounded likelihood exists: σ₀ is finite and every ξ has a proper law."""
         return True
 
     @property

@@ -113,5 +113,5 @@ def draw_noise(noise: Noise, size: tuple[int, ...], rng: np.random.Generator) ->
     if isinstance(noise, Constant):
         return np.full(size, noise.value)
     if isinstance(noise, Bernoulli):
-        return np.where(rng.random(size) < noise.inclusion_prob, noise.high, noise.low)
+        return np.where(rng.random(size) < noise.mean_inclusion_prob, noise.high, noise.low)
     return noise.scipy().rvs(size=size, random_state=rng)
