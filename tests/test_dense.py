@@ -161,6 +161,19 @@ def test_sites_of_a_mask_for_each_row(prior: ScaleMixture, noise_on: str, shape:
     assert len(np.unique(draws["w1_noise"])) == 3 * math.prod(shape)
 
 
+def test_a_learned_hyper_parameter_is_one_for_all_rows(ppl: Any) -> None:
+    prior = ScaleMixture(noise.Bernoulli(noise.Beta(2.0, 3.0), high=1.5).per("in"))
+    model = _mlp(prior, noise_on="input", noise_plate="example")
+    structure = ppl.engine.structure(model, (X, Y), seed=0)
+    (hyper,) = (site for site, what in structure.sites.items() if what.weight == "w1" and what.role == "hyper")
+    assert structure.latents["w1_noise"] == (5, 3)
+    assert structure.latents[hyper] == ppl.engine.structure(_mlp(prior), (X, Y), seed=0).latents[hyper]
+    values, log_probs = run(ppl.name, lambda: model(ppl, ppl.array(X), ppl.array(Y)))
+    gates, prob = values["w1_noise"], values[hyper]
+    np.testing.assert_allclose(log_probs[hyper], stats.beta.logpdf(prob, 2.0, 3.0).sum(), rtol=1e-9)
+    np.testing.assert_allclose(log_probs["w1_noise"], np.where(gates == 1.0, np.log(prob), np.log1p(-prob)).sum(), rtol=1e-9)
+
+
 @pytest.mark.parametrize("noise_plate", ["global", "example"])
 def test_prediction_at_other_rows(noise_plate: str) -> None:
     """Noise per row has no posterior at new rows: it is drawn anew or put at its mean, where the mean of y is the network without noise."""

@@ -55,7 +55,11 @@ SIGNATURES = {
     "scalemix.Posterior.save": "self path",
     "scalemix.Posterior.load": "path model=",
     "scalemix.models.linear": "ppl x y= * prior parametrization=",
-    "scalemix.models.mlp": "ppl x y= * prior widths num_outputs= likelihood=",
+    "scalemix.models.logistic": "ppl x y= * prior parametrization=",
+    "scalemix.models.mlp": "ppl x y= * prior widths num_outputs= likelihood= noise_on= noise_plate=",
+    "scalemix.models.resnet": "ppl x y= * prior width= num_blocks= position= scale_bias=",
+    "scalemix.models.lenet": "ppl x y= * prior filters= kernel= widths= num_outputs= pooling=",
+    "scalemix.models.lstm": "ppl x y= * prior width= recurrent_prior= noise_plate=",
     "scalemix.inference.nuts.fit": "ppl model *data seed settings= num_data=",
     "scalemix.inference.svi.fit": "ppl model *data guide seed settings= num_data=",
     "scalemix.inference.mean_field.fit": "ppl model *data seed settings= num_data=",
@@ -63,6 +67,9 @@ SIGNATURES = {
     "scalemix.numpyro.distribution": "prior shape * axes=",
     "scalemix.numpyro.log_density": "model values *args **kwargs",
     "scalemix.numpyro.linear": "h w b=",
+    "scalemix.numpyro.dense": "name h num_outputs prior * parametrization= scale= noise_on= noise_plate=",
+    "scalemix.numpyro.conv2d": "x w b= * stride= padding=",
+    "scalemix.numpyro.scan": "step init xs",
 }
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scalemix.lower import Parts, Site, noise_site, record_site, split_weight, weight
+from scalemix.lower import Parts, Site, hyper_sites, noise_site, record_site, split_weight, weight
 from scalemix.plan import Parametrization, Plan, make_plan
 from scalemix.priors import ScaleMixture
 
@@ -116,12 +116,15 @@ def split_per_example(
         raise ValueError(f"noise_plate='example' of {name!r}: the slab of {prior} bounds one weight, not one per row; leave the slab out")
     z = weight(ppl, name, plan.shape, ScaleMixture(base_scale=plan.base_scale), axes=axes, scale=scale)
     record_site(name, Site(name, "weight", axes, prior, "expanded"))
+    hypers = [hyper_sites(ppl, ppl.dist, name, factor, against_weight=False) for factor in plan.factors]  # one for all rows
     noises = []
     with ppl.data_plate(rows, name=f"{name}_data"):  # a name of its own: Pyro opens a plate of one name once
-        for factor in plan.factors:
+        for factor, hyper in zip(plan.factors, hypers, strict=True):
             site = f"{name}_{factor.label}"
+            for plan_of in factor.hypers:
+                record_site(f"{name}_{plan_of.label}", Site(name, "hyper", plan_of.dims, prior, "expanded", plan_of.noise))
             record_site(site, Site(name, "noise", ("case", *factor.dims), prior, "expanded", factor.noise))
-            noises.append(noise_site(ppl, ppl.dist, name, factor))
+            noises.append(noise_site(ppl, ppl.dist, name, factor, hyper))
     return z, noises
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "check_guide",
     "check_values",
     "distribution",
+    "hyper_sites",
     "noise_site",
     "record_site",
     "recorded_sites",
@@ -111,7 +112,7 @@ def split_weight(
     dist = ppl.dist if like is None else ppl.dist_like(like)
     _record(name, prior, plan)
     cell_scale = None if scale is None else _per_cell(scale, len(shape))
-    hyper = _hyper(ppl, dist, name, plan.integrated, against_weight=True) if plan.integrated is not None else {}
+    hyper = hyper_sites(ppl, dist, name, plan.integrated, against_weight=True) if plan.integrated is not None else {}
     inner: Any = plan.base_scale
     outer: Any = None
     product: Any = None
@@ -170,7 +171,7 @@ def _base_law(ppl: PPL, dist: Any, plan: Plan, scale: Any, like: Any = None, hyp
     return law.to_event(ndim - len(law.event_shape))
 
 
-def _hyper(ppl: PPL, dist: Any, name: str, factor: FactorPlan, *, against_weight: bool) -> dict[str, Any]:
+def hyper_sites(ppl: PPL, dist: Any, name: str, factor: FactorPlan, *, against_weight: bool) -> dict[str, Any]:
     """Sample the hyper-parameters of a factor that have laws, viewed so that they broadcast against ξ, or against the weight."""
     values = {}
     for plan in factor.hypers:
@@ -182,11 +183,14 @@ def _hyper(ppl: PPL, dist: Any, name: str, factor: FactorPlan, *, against_weight
     return values
 
 
-def noise_site(ppl: PPL, dist: Any, name: str, factor: FactorPlan) -> Any:
-    """Sample ξ and view it so that it broadcasts against the weight, batch dimensions of enclosing plates first."""
+def noise_site(ppl: PPL, dist: Any, name: str, factor: FactorPlan, hyper: Mapping[str, Any] | None = None) -> Any:
+    """Sample ξ and view it so that it broadcasts against the weight, batch dimensions of enclosing plates first.
+
+    ``hyper`` are its hyper-parameters that have laws, where they were sampled before (outside of the plate in which ξ stands).
+    """
     ndim, noise, shape = len(factor.shape), factor.noise, factor.shape
     if factor.hypers:
-        noise = noise.given(**_hyper(ppl, dist, name, factor, against_weight=False))
+        noise = noise.given(**(hyper_sites(ppl, dist, name, factor, against_weight=False) if hyper is None else hyper))
     law = noise.folded_law(dist) if factor.centering > 0.0 else noise.law(dist)
     if factor.hypers:
         shape = (*law.batch_shape[: len(law.batch_shape) - ndim], *shape)
