@@ -64,7 +64,7 @@ def check_noise(noise: Noise, *languages: PPL, num_draws: int = 20_000, seed: in
 
 def _check_scipy(noise: Noise) -> None:
     law = noise.scipy()
-    inside = QUANTILES[(QUANTILES > law.cdf(0.0)) & (law.ppf(QUANTILES) < law.support()[1])]
+    inside = QUANTILES[(law.cdf(0.0) < QUANTILES) & (law.ppf(QUANTILES) < law.support()[1])]
     x = law.ppf(inside)
     _close(law.cdf(x), inside, f"{noise}: scipy().cdf(scipy().ppf(q)) is not q", 1e-8)
     step = 1e-5 * (np.abs(x) if law.support()[0] >= 0.0 else np.maximum(np.abs(x), 1e-3 * np.max(np.abs(x))))
