@@ -344,7 +344,9 @@ def measure(languages: list[str], rounds: int) -> list[Row]:
     return rows
 
 
-def report(rows: list[Row], rounds: int) -> str:
+def report(
+    rows: list[Row], rounds: int, *, title: str = "Overhead of scalemix over models written by hand", script: str = "overhead.py"
+) -> str:
     """The rows as a Markdown table, with what they were measured on, and how much slower Pyro's NUTS is than NumPyro's."""
     head = ["language", "model", "step", "ours, µs", "by hand, µs", "ratio", "quartiles", "target", "holds"]
     lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *(row.cells for row in rows)]]
@@ -353,10 +355,10 @@ def report(rows: list[Row], rounds: int) -> str:
     slower = [f"{nuts['Pyro', name] / nuts['NumPyro', name]:.0f} ({name})" for name in both]
     versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro", "torch", "pyro-ppl"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores (one thread used), load {os.getloadavg()[0]:.1f} with this program at the end"
-    command = " ".join(["python benchmarks/overhead.py", *sys.argv[1:]])
+    command = " ".join([f"python benchmarks/{script}", *sys.argv[1:]])
     said = f"`{command}`, {date.today()}, {rounds} rounds; timed by {clock.__name__}; {versions}; {machine}."
     ratio = f"\nNUTS in Pyro takes {', '.join(slower)} times as long per leapfrog as in NumPyro.\n" if slower else ""
-    return f"# Overhead of scalemix over models written by hand\n\n{said}\n\n" + "\n".join(lines) + f"\n{ratio}"
+    return f"# {title}\n\n{said}\n\n" + "\n".join(lines) + f"\n{ratio}"
 
 
 def main() -> int:
