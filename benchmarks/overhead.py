@@ -344,9 +344,7 @@ def measure(languages: list[str], rounds: int) -> list[Row]:
     return rows
 
 
-def report(
-    rows: list[Row], rounds: int, *, title: str = "Overhead of scalemix over models written by hand", script: str = "overhead.py"
-) -> str:
+def report(rows: list[Row], rounds: int, *, title: str, script: str) -> str:
     """The rows as a Markdown table, with what they were measured on, and how much slower Pyro's NUTS is than NumPyro's."""
     head = ["language", "model", "step", "ours, µs", "by hand, µs", "ratio", "quartiles", "target", "holds"]
     lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *(row.cells for row in rows)]]
@@ -372,7 +370,7 @@ def main() -> int:
     clock = time.perf_counter if options.wall else time.process_time
     rounds = 3 if options.quick else options.rounds
     rows = measure([options.language] if options.language else list(TARGETS), rounds)
-    text = report(rows, rounds)
+    text = report(rows, rounds, title="Overhead of scalemix over models written by hand", script="overhead.py")
     print(text)
     if not (options.quick or options.language):
         RESULTS.parent.mkdir(exist_ok=True)

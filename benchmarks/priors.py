@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as numpyro_dist
-import overhead  # first: it sets the number of threads before the libraries are loaded
+import overhead
 import pyro
 import pyro.distributions as pyro_dist
 import torch
@@ -136,9 +136,8 @@ def measure(rounds: int) -> list[Row]:
     for name, (prior, form, hand) in PRIORS.items():
         model = partial(ours, prior=prior, form=form)
         with in_numpyro.engine.precision("float64", "cpu"):
-            sides = [
-                numpyro_leapfrog(each, (jnp.asarray(y),)) for each in (partial(model, in_numpyro), partial(hand, numpyro, numpyro_dist))
-            ]
+            both = partial(model, in_numpyro), partial(hand, numpyro, numpyro_dist)
+            sides = [numpyro_leapfrog(each, (jnp.asarray(y),)) for each in both]
             rows.append(Row("NumPyro", name, "log density and gradient", *in_turns([side.take for side in sides], rounds)))
             rows.append(Row("NumPyro", name, "FLOPs", *overhead.flops([side.lowered for side in sides])))
         with in_pyro.engine.precision("float64", "cpu"), pyro.validation_enabled(False):
