@@ -9,6 +9,7 @@ targets these are: at most 1.05 in NumPyro (compiled, and within 1 % of the FLOP
 
 from __future__ import annotations
 
+import overhead  # isort: skip  (first: it sets the number of threads before the libraries are loaded)
 import argparse
 import os
 import sys
@@ -21,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as numpyro_dist
-import overhead
 import pyro
 import pyro.distributions as pyro_dist
 import torch

@@ -1,7 +1,8 @@
 """R-hat and effective sample size of many scalars at once: the estimators of Vehtari et al. (2021), vectorized.
 
 ArviZ computes the same numbers one scalar at a time and takes five times as long (``benchmarks/diagnostics.py``), which for the weights of
-a network is minutes; a test holds the two to 1e-9 of one another. The public functions take draws of shape (chain, draw, k) and return (k,).
+a network is minutes; a test holds the two to 1e-9 of one another. The public functions take draws of shape (chain, draw, k) and return
+(k,).
 
 Source: A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization, folding, and localization: an improved R-hat",
 Bayesian Analysis 16 (2021), equations 1-4 (R-hat), 10-13 (ESS), section 4 (ranks, folding, tails).
