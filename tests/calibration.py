@@ -54,7 +54,7 @@ def regression(ppl: Any, fits: Mapping[str, Any], y: Any | None, *, prior: Scale
 
 
 def ranks(
-    prior: ScaleMixture, *fits: Fit, size: int, num_draws: int, thin: int, seed: int, num_warmup: int = 200, max_tree_depth: int = 10
+    prior: ScaleMixture, *fits: Fit, size: int, num_draws: int, thin: int, seed: int, num_warmup: int, max_tree_depth: int
 ) -> list[Array]:
     """Rank (data set, quantity) of w* among num_draws/thin − 1 draws, for ``size`` data sets under each of ``fits``, all in one run."""
     fits = fits or (RIGHT,)

@@ -27,8 +27,15 @@ LEVEL = FALSE_ALARM / (len(ROWS) * len(QUANTITIES))
 SCALE = 0.4
 MISTAKES = {"scale squared": Fit(scale=SCALE), "prior off by 2": Fit(scale=0.5), "likelihood tempered": Fit(temper=0.25)}
 
-SMALL = {"size": 100, "num_draws": 100, "thin": 5, "num_warmup": 150}
-FULL = {"size": 300, "num_draws": 200, "thin": 5, "num_warmup": 200}
+SMALL = {"size": 100, "num_draws": 100, "thin": 5, "num_warmup": 150, "max_tree_depth": 7}
+FULL = {"size": 300, "num_draws": 200, "thin": 5, "num_warmup": 200, "max_tree_depth": 7}
+# From the spike to the slab and back is a rare step for NUTS where the gate is summed out: that many times as long a run, thinned as much.
+GATED = 25
+
+
+def full(name: str) -> dict[str, int]:
+    gated = any(factor.noise.discrete for factor in PRIORS[name].prior.factors)
+    return FULL | ({"num_draws": GATED * FULL["num_draws"], "thin": GATED * FULL["thin"]} if gated else {})
 
 
 def p_values(rank: np.ndarray, run: dict[str, int]) -> dict[str, float]:
@@ -80,14 +87,14 @@ def test_laplace_is_calibrated_and_the_mistakes_are_found() -> None:
     check(mistaken(SMALL), SMALL)
 
 
-def test_a_summed_out_gate_is_calibrated() -> None:
-    check({"continuous_spike": ranks(PRIORS["continuous_spike"].prior, seed=2, **SMALL)[0]}, SMALL)
+def test_the_regularized_horseshoe_is_calibrated() -> None:
+    check({"regularized_horseshoe": ranks(PRIORS["regularized_horseshoe"].prior, seed=2, **SMALL)[0]}, SMALL)
 
 
 @pytest.mark.slow
 def test_every_prior_is_calibrated() -> None:
     """All rows of the registry; the figure is drawn before anything is asserted, so that it shows what failed."""
-    found = {name: ranks(PRIORS[name].prior, seed=3 + index, **FULL)[0] for index, name in enumerate(ROWS)}
+    found = {name: ranks(PRIORS[name].prior, seed=3 + index, **full(name))[0] for index, name in enumerate(ROWS)}
     mistakes = mistaken(FULL)
     figure(found, {name: mistakes[name] for name in MISTAKES}).savefig(FIGURE, dpi=100)
     check(found | mistakes, FULL)
