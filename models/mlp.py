@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scalemix.layers import activation_named, add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
 from scalemix.plan import Parametrization
@@ -29,6 +30,8 @@ def mlp(
     activation: str = "tanh",
     parametrization: Parametrization = None,
     scale_by_fan_in: bool = True,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
 ) -> Any:
     """h₀ = x, hₗ = activation(hₗ₋₁ wₗ + bₗ), y ~ likelihood(h_L w_{L+1} + b_{L+1}); wₗ ~ prior / √fan_in.
 
@@ -43,6 +46,8 @@ def mlp(
         num_outputs: size of the output; 1 for all likelihoods but "categorical".
         activation: "tanh", "relu" or "sigmoid".
         scale_by_fan_in: divide each weight's scale by √fan_in, so that the output's prior scale does not grow with the widths.
+        noise_on: "weight", "input" or "output": where the noise is applied; the log joint is the same (``ppl.dense``).
+        noise_plate: "global", one noise for all rows, or "example", a fresh one per row, as dropout training draws it (``ppl.dense``).
 
     Sites: w1, b1, w2, …, of shape (fan_in, fan_out) and (fan_out,), axes ("in", "out") and ("out",); sigma; y. Returns y.
 
@@ -50,18 +55,19 @@ def mlp(
     """
     if x.ndim != 2:
         raise ValueError(f"x has shape {tuple(x.shape)}: give a matrix of shape (n, p), one row per case")
-    if activation not in ("tanh", "relu", "sigmoid"):
-        raise ValueError(f"unknown activation {activation!r}: give 'tanh', 'relu' or 'sigmoid'")
+    nonlinearity = activation_named(ppl, activation)
     law = likelihood_named(likelihood)
     sizes = (x.shape[1], *widths, num_outputs)
     sites = [f"w{layer}" for layer in range(1, len(sizes))]
     hidden = x
     for layer, (site, fan_in, fan_out) in enumerate(zip(sites, sizes[:-1], sizes[1:], strict=True), start=1):
         scale = fan_in**-0.5 if scale_by_fan_in else None
-        w = ppl.weight(site, (fan_in, fan_out), prior_for(prior, site, sites), parametrization=parametrization, scale=scale)
-        b = ppl.weight(f"b{layer}", (fan_out,), bias_prior, axes=("out",))
-        hidden = ppl.linear(hidden, w, b)
+        weight_prior = prior_for(prior, site, sites)
+        product = ppl.dense(
+            site, hidden, fan_out, weight_prior, parametrization=parametrization, scale=scale, noise_on=noise_on, noise_plate=noise_plate
+        )
+        hidden = add_bias(product, ppl.weight(f"b{layer}", (fan_out,), bias_prior, axes=("out",)))
         if layer < len(sites):
-            hidden = getattr(ppl, activation)(hidden)
+            hidden = nonlinearity(hidden)
     output = hidden[..., 0] if num_outputs == 1 else hidden
     return sample_outcome(ppl, law, output, law.sigma(ppl), x, y)

@@ -38,6 +38,13 @@ KNOWN = {
     "B3": KnownAnswer("inverse Nakagami m=3.5, Omega=2: E[xi^2]", 0.7),
     "B4": KnownAnswer("inverse Nakagami m=3.5, Omega=2: Var[xi^-2]", 1.142857143),
     "B5": KnownAnswer("chi with 7 degrees of freedom: Var[xi^-2]", 0.02666666667),
+    "C1": KnownAnswer("expanded gap, y=(1.2,-.4,.7) ~ N(x w xi, 1), x=(1,.5,-.3), w=.9, xi ~ N(1, .16)", 0.01632147851),
+    "C2": KnownAnswer("expanded gap, y=(.8,-.3) ~ N(A xi, I), A=[[.6,-.2,.4],[.1,.9,-.5]], xi ~ N(1, .04 I)", 0.01373244464),
+    "C3": KnownAnswer("hierarchical gap, inverse Nakagami m=2.5, Omega=1.7, s0=.9, w=.6", 0.01248078906),
+    "C4": KnownAnswer("the same for w=(.6,-.2,.9) sharing one xi", 0.07921963172),
+    "C5": KnownAnswer("E[1/2 |y - X (xi w)|^2], gates kept with .7 and inverted, X of 4 rows, w=(.5,-.3,.8)", 2.630571429),
+    "C6": KnownAnswer("log E[exp(-1/2 |y - X (xi w)|^2)], the same, one mask", -2.49333029),
+    "C6b": KnownAnswer("the same, a mask for each row", -2.025872114),
     "I6": KnownAnswer("y=2, y ~ N(0, 2) with probability .5, else N(0, 1): P(N(0, 2) | y)", 0.6577821803),
     "I14": KnownAnswer("the same for y=(1, -.5, 2), one gate for the three: P(N(0, 2) | y)", 0.567775074),
 }

@@ -17,9 +17,34 @@ import numpy as np
 from scalemix import inference, likelihoods, models, noise
 from scalemix.noise import Noise
 from scalemix.plan import Parametrization
-from scalemix.priors import Horseshoe, Laplace, Normal, ScaleMixture, SpikeAndSlab, StudentT
+from scalemix.priors import (
+    GaussianUniform,
+    GaussianUniformMaximized,
+    Horseshoe,
+    Laplace,
+    LogUniform,
+    Normal,
+    NormalMixture,
+    ScaleMixture,
+    SmoothLogUniform,
+    SpikeAndSlab,
+    StudentT,
+)
 
-__all__ = ["MODELS", "NOISES", "PRIORS", "RECIPES", "TYINGS", "Case", "ModelRow", "NoiseRow", "PriorRow", "TyingRow", "cases"]
+__all__ = [
+    "MODELS",
+    "NOISES",
+    "PRIORS",
+    "RECIPES",
+    "TYINGS",
+    "VARIATIONAL_PRIORS",
+    "Case",
+    "ModelRow",
+    "NoiseRow",
+    "PriorRow",
+    "TyingRow",
+    "cases",
+]
 
 ALL_FORMS = ("expanded", "hierarchical", "marginal")
 
@@ -59,13 +84,13 @@ class ModelRow:
     model: Callable[..., Any]
     options: dict[str, Any] = field(default_factory=dict)
     outcome: str = "real"
-    num_columns: int = 2
+    row_shape: tuple[int, ...] = (2,)
     weights: tuple[str, ...] = ("w1",)
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """x (6, p) and y (6,), always the same."""
+        """x (6, *row_shape) and y (6,), always the same."""
         rng = np.random.default_rng(20)
-        x = rng.normal(size=(6, self.num_columns))
+        x = rng.normal(size=(6, *self.row_shape))
         y = {
             "real": rng.normal(size=6),
             "binary": np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0]),
@@ -110,12 +135,28 @@ NOISES = {
     "rayleigh": NoiseRow(noise.Rayleigh(0.8), ALL_FORMS, ALL_FORMS[:2]),
     "inverse_nakagami": NoiseRow(noise.InverseNakagami(3.0, 0.5**0.5), ALL_FORMS, ALL_FORMS[:2]),
     "half_cauchy": NoiseRow(noise.HalfCauchy(1.2), ALL_FORMS, ALL_FORMS[:2]),
+    "half_normal": NoiseRow(noise.HalfNormal(0.6), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "chi": NoiseRow(noise.Chi(5.0, 0.4), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "log_normal": NoiseRow(noise.LogNormal(-0.7, 0.6), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "beta": NoiseRow(noise.Beta(2.0, 3.0), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "uniform": NoiseRow(noise.Uniform(0.0, 1.5), ALL_FORMS, ALL_FORMS[:2]),
+    "uniform_away_from_0": NoiseRow(noise.Uniform(0.2, 1.5), ALL_FORMS, ALL_FORMS[:2]),
+    "uniform_variance": NoiseRow(noise.UniformVariance(0.0, 2.0), ALL_FORMS, ALL_FORMS[:2]),
+    "uniform_variance_away_from_0": NoiseRow(noise.UniformVariance(0.05, 3.0), ALL_FORMS, ALL_FORMS[:2]),
+    "log_uniform": NoiseRow(noise.LogUniform(1e-2, 10.0), ALL_FORMS, ALL_FORMS[:2]),
+    "structured_pruning": NoiseRow(noise.LogUniform.structured_pruning(), ALL_FORMS, ALL_FORMS[:2]),
+    "relaxed_bernoulli": NoiseRow(noise.RelaxedBernoulli(0.3, 0.8), ALL_FORMS[:2], ALL_FORMS[:2]),
+    "hard_concrete": NoiseRow(noise.HardConcrete(0.5), ALL_FORMS[:1], ALL_FORMS[:1]),
+    "learned_gate": NoiseRow(noise.Bernoulli(noise.Beta(2.0, 3.0), low=0.05), ALL_FORMS, ALL_FORMS),
+    "learned_scale": NoiseRow(noise.Rayleigh(noise.HalfCauchy(0.5)), ALL_FORMS, ALL_FORMS[:2]),
 }
 
 TYINGS = {
     "weight": TyingRow((), (2, 3), ("in", "out"), (2, 3)),
     "in": TyingRow(("in",), (2, 3), ("in", "out"), (2,)),
     "out": TyingRow(("out",), (2, 3), ("in", "out"), (3,)),
+    "filter": TyingRow(("out",), (5, 4, 2, 3), ("height", "width", "in", "out"), (3,)),
+    "channel": TyingRow(("in",), (5, 4, 2, 3), ("height", "width", "in", "out"), (2,)),
     "in_out": TyingRow(("in", "out"), (2, 3), ("in", "out"), (2, 3)),
     "layer": TyingRow(("layer",), (2, 3), ("in", "out"), ()),
     "torch_layout": TyingRow(("in",), (3, 2), ("out", "in"), (2,)),
@@ -140,7 +181,22 @@ PRIORS = {
     "regularized_horseshoe": PriorRow(
         Horseshoe(expected_active=1, num_data=6, slab_scale=2.0), ("expanded", "hierarchical", {"slab": "hierarchical"}), "Horseshoe"
     ),
+    "normal_mixture": PriorRow(NormalMixture(0.4, 1.1, 0.1), ALL_FORMS, "NormalMixture"),
+    "gaussian_uniform": PriorRow(GaussianUniform(0.0, 4.0), ALL_FORMS, "GaussianUniform"),
+    "smooth_log_uniform": PriorRow(SmoothLogUniform(1e-3, 1e1), ALL_FORMS, "SmoothLogUniform"),
+    "group_log_uniform": PriorRow(SmoothLogUniform(1e-3, 1e1, per="in"), ALL_FORMS, "SmoothLogUniform"),
+    "horseshoe_network": PriorRow(
+        Horseshoe(expected_active=1, num_data=6, slab_scale=2.0, per="in"), ("expanded", "hierarchical"), "Horseshoe"
+    ),
+    "learned_inclusion": PriorRow(SpikeAndSlab(noise.Beta(1.0, 2.0).per("layer"), 1.2, 0.05), ALL_FORMS, "SpikeAndSlab"),
+    "learned_shared_gate": PriorRow(ScaleMixture(noise.Bernoulli(noise.Beta(1.0, 2.0), low=0.1).per("in"), base_scale=1.3), ALL_FORMS),
+    "learned_rate": PriorRow(ScaleMixture(noise.Rayleigh(noise.HalfCauchy(0.5).per("layer", name="rate")).per("in")), ALL_FORMS),
     "ard": PriorRow(ScaleMixture(noise.Rayleigh(0.8).per("in"), base_scale=1.5), ALL_FORMS),
+    "add": PriorRow(ScaleMixture(noise.HalfCauchy(0.7).per("layer")), ("expanded", "hierarchical")),
+    "ard_add": PriorRow(
+        ScaleMixture(noise.Rayleigh(0.8).per("in"), noise.HalfCauchy(0.7).per("layer", name="tau")), ("expanded", "hierarchical")
+    ),
+    "stochastic_depth": PriorRow(ScaleMixture(noise.Bernoulli(0.8).per("layer")), ("expanded",)),
     "dropout": PriorRow(ScaleMixture(noise.Gaussian(1.0, 0.5).per("in")), ("expanded", "hierarchical")),
     "shared_gate": PriorRow(ScaleMixture(noise.Bernoulli(0.4, low=0.1).per("layer"), base_scale=1.3), ALL_FORMS),
     "shared_gates": PriorRow(
@@ -148,6 +204,9 @@ PRIORS = {
         ("expanded", "hierarchical"),
     ),
 }
+
+# Penalties that look like priors: no sampler is given them.
+VARIATIONAL_PRIORS = {"LogUniform": LogUniform(), "GaussianUniformMaximized": GaussianUniformMaximized()}
 
 MODELS = {
     "linear": ModelRow(models.linear),
@@ -161,21 +220,57 @@ MODELS = {
         models.mlp, {"widths": (2,), "likelihood": "categorical", "num_outputs": 3, "activation": "relu"}, "class", weights=("w1", "w2")
     ),
     "mlp_no_fan_in": ModelRow(models.mlp, {"widths": (2,), "activation": "sigmoid", "scale_by_fan_in": False}, weights=("w1", "w2")),
+    "mlp_noise_on_input": ModelRow(models.mlp, {"widths": (2,), "noise_on": "input"}, weights=("w1", "w2")),
+    "mlp_noise_per_example": ModelRow(models.mlp, {"widths": (2,), "noise_on": "input", "noise_plate": "example"}, weights=("w1", "w2")),
+    "logistic": ModelRow(models.logistic, outcome="binary"),
+    "resnet": ModelRow(models.resnet, {"width": 2, "num_blocks": 2}, weights=("w_in", "w1", "w2", "w_out")),
+    "resnet_ard": ModelRow(models.resnet, {"width": 2, "num_blocks": 1, "scale_bias": False, "activation": "tanh"}),
+    "resnet_post": ModelRow(models.resnet, {"width": 2, "num_blocks": 1, "position": "post"}),
+    "resnet_stochastic_depth": ModelRow(
+        models.resnet, {"width": 2, "num_blocks": 2, "position": "post", "likelihood": "bernoulli"}, "binary"
+    ),
+    "lenet": ModelRow(
+        models.lenet,
+        # four layers of weights of 1e6 without a bounded activation have logits that differ by their rounding alone
+        {"filters": (2, 3), "kernel": 2, "widths": (2,), "num_outputs": 3, "activation": "tanh"},
+        "class",
+        (7, 7, 1),
+        ("w1", "w2", "w3", "w4"),
+    ),
+    "lenet_mean_pooling": ModelRow(
+        models.lenet,
+        {"filters": (2,), "kernel": 3, "widths": (), "num_outputs": 1, "likelihood": "bernoulli", "pooling": "mean"},
+        "binary",
+        (5, 6, 2),
+    ),
+    "lstm": ModelRow(models.lstm, {"width": 2}, row_shape=(3, 2), weights=("w", "u", "w_out")),
+    "lstm_per_example": ModelRow(models.lstm, {"width": 2, "noise_plate": "example"}, row_shape=(3, 2), weights=("w", "u", "w_out")),
 }
 
 # What runs with every prior; each other model runs with one.
 EVERY_PRIOR = ("linear", "mlp")
-ONE_PRIOR = {"linear_sigma_scaled": "regularized_horseshoe"}
+ONE_PRIOR = {
+    "linear_sigma_scaled": "regularized_horseshoe",
+    "mlp_noise_on_input": "dropout",
+    "mlp_noise_per_example": "dropout",
+    "lenet": "dropout",
+    "lstm": "dropout",
+    "lstm_per_example": "dropout",
+    "resnet": "add",
+    "resnet_ard": "ard_add",
+    "resnet_post": "ard_add",
+    "resnet_stochastic_depth": "stochastic_depth",
+}
 
 RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
 
 
 def cases() -> Iterator[Case]:
-    """The crossing, less what does not exist: a tied Rayleigh noise has a marginal form for a vector, where it is shared by nobody."""
+    """The crossing, less what does not exist: a tied noise has a marginal form for a vector, where it is shared by nobody."""
     for name, row in PRIORS.items():
         for form in row.forms:
             for model in EVERY_PRIOR:
-                if not (model == "mlp" and form == "marginal" and name == "ard"):
+                if not (model == "mlp" and form == "marginal" and name in ("ard", "group_log_uniform", "learned_rate")):
                     yield Case(model, name, form)
     for model in MODELS:
         if model not in EVERY_PRIOR:

@@ -6,10 +6,15 @@ import math
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_between", "check_nonnegative", "check_positive", "check_positive_int"]
+__all__ = ["Deferred", "check_between", "check_nonnegative", "check_number", "check_positive", "check_positive_int"]
 
 
-def _check_number(name: str, value: Any) -> float:
+class Deferred:
+    """A hyper-parameter that is not a number yet: a law, or a value that needs the shape of a weight. Checked where it is used."""
+
+
+def check_number(name: str, value: Any) -> float:
+    """The value as a float; raises ValueError unless it is a finite number."""
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name} is {value!r}: give a finite number")
     return float(value)
@@ -17,19 +22,19 @@ def _check_number(name: str, value: Any) -> float:
 
 def check_positive(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a finite number above 0."""
-    if _check_number(name, value) <= 0:
+    if not isinstance(value, Deferred) and check_number(name, value) <= 0:
         raise ValueError(f"{name} is {value!r}: give a number above 0 (a scale is a standard deviation)")
 
 
 def check_nonnegative(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a finite number that is 0 or more."""
-    if _check_number(name, value) < 0:
+    if not isinstance(value, Deferred) and check_number(name, value) < 0:
         raise ValueError(f"{name} is {value!r}: give a number that is 0 or more")
 
 
 def check_between(name: str, value: Any, low: float, high: float) -> None:
     """Raise ValueError unless ``value`` is a number from ``low`` to ``high``."""
-    if not low <= _check_number(name, value) <= high:
+    if not isinstance(value, Deferred) and not low <= check_number(name, value) <= high:
         raise ValueError(f"{name} is {value!r}: give a number from {low:g} to {high:g}")
 
 

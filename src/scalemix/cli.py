@@ -1,20 +1,27 @@
-"""The command line: ``scalemix compare``. Bad input ends with exit code 2 and one sentence that names the thing and the remedy."""
+"""The command line: ``scalemix compare`` and ``scalemix prior``.
+
+Bad input ends with exit code 2 and one sentence that names the thing and the remedy.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import threading
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from scalemix.prior_command import prior
+from scalemix.terminal import console
+from scalemix.terminal import refuse as _refuse
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison
@@ -30,7 +37,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # so that paragraphs of the docstrings flow
     help="Dropout as a prior: Gaussian scale mixtures under SVI and MCMC, compared.",
 )
-console = Console()
 INTERRUPTED = 130
 
 
@@ -99,16 +105,13 @@ def compare(
     console.print(f"\nWritten to {folder}: table.csv, table.md, report.md, figures (png), posteriors (nc).")
 
 
+app.command()(prior)
+
+
 def main() -> None:
     """Entry point of the ``scalemix`` command."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
     app()
-
-
-def _refuse(sentence: str) -> NoReturn:
-    """End with exit code 2 and one sentence on standard error."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"Error: {sentence}", markup=False)
-    raise typer.Exit(2)
 
 
 def _read(data: Path | None, target: str | None, seed: int) -> Regression:
@@ -163,22 +166,40 @@ def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget,
         None if workers == 1 else ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_core)
     )
     done: list[Cell] = []
+    interrupted = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        interrupted.set()  # an exception raised inside a callback of the garbage collector is lost, this is not
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(f"Fitting {len(todo)} models by NUTS and SVI", total=2 * len(todo))
             for cell in run_cells(longest_first, regression, folder, budget=budget, seed=seed, executor=executor):
                 done.append(cell)
                 progress.update(task, advance=2, description=f"{cell.prior_name} ({cell.form}, {cell.backend}) done;")
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
+        _stop_workers(folder)
         names = ", ".join(f"{cell.prior_name} {cell.form}" for cell in done) or "none"
         console.print(f"\nInterrupted. Finished and readable in {folder}: {names}.")
         raise typer.Exit(INTERRUPTED) from None
     finally:
+        signal.signal(signal.SIGINT, before)
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
     return sorted(done, key=todo.index)
+
+
+def _stop_workers(folder: Path) -> None:
+    """End the workers at once and remove the files they were in the middle of."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+        worker.join()
+        for unfinished in folder.glob(f".*.{worker.pid}.tmp"):
+            unfinished.unlink()
 
 
 def _one_core() -> None:

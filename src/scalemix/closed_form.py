@@ -1,5 +1,4 @@
-"""One Gaussian scale mixture in NumPy and SciPy: log densities of w = ξ z, moments of ξ, the inverse-Nakagami law, and the quadrature
-that stands in where a closed form is missing.
+"""Log densities of w = ξ z, z ~ N(0, σ₀²), in closed form, in NumPy and SciPy.
 
 The densities take w as an array of any shape and return log p(w) of that shape; a pole at w = 0 is ``inf``, never a warning. ``scale`` is
 σ₀ times the scale of ξ. Rows of Table 1 of "Unifying the Dropout Family Through Structured Shrinkage Priors", with its corrections.
@@ -8,9 +7,6 @@ The densities take w as an array of any shape and return log p(w) of that shape;
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,43 +14,19 @@ from numpy.typing import NDArray
 from scipy import special
 
 __all__ = [
-    "InverseNakagamiLaw",
-    "Moments",
-    "constant_moments",
-    "find_peak",
     "horseshoe",
-    "inverse_nakagami",
-    "inverse_nakagami_moments",
     "laplace",
-    "log_integral",
-    "moments_by_quadrature",
+    "log_uniform",
     "normal",
     "product_normal",
     "student_t",
     "two_normals",
-    "two_point_moments",
+    "uniform",
+    "uniform_variance",
+    "variance_gamma",
 ]
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Moments of a noise ξ: ``inf`` where infinite, ``nan`` where undefined.
-
-    Attributes:
-        mean: E[ξ].
-        second: E[ξ²].
-        variance: Var[ξ].
-        inverse_second: E[ξ⁻²].
-        inverse_second_variance: Var[ξ⁻²].
-    """
-
-    mean: float
-    second: float
-    variance: float
-    inverse_second: float
-    inverse_second_variance: float
 
 
 def normal(w: Any, scale: float) -> Array:
@@ -100,6 +72,78 @@ def product_normal(w: Any, scale: float) -> Array:
     return np.log(special.k0e(z)) - z - np.log(math.pi * scale)
 
 
+def variance_gamma(w: Any, shape: float, scale: float) -> Array:
+    """log VG(w; λ, a) = log a^{2λ} |w|^{λ−½} K_{λ−½}(a|w|) / (√π Γ(λ) (2a)^{λ−½}), λ = shape, a = 1/scale: chi noise (Table 1, row chi).
+
+    At w = 0 it is log Γ(λ − ½)/(2√π Γ(λ) scale) for λ > ½, and a pole for λ ≤ ½.
+    """
+    order, z = shape - 0.5, np.abs(np.asarray(w, dtype=float)) / scale
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        bessel = np.where(z < 1e6, np.log(special.kve(order, z)), 0.5 * np.log(0.5 * math.pi / z) + (4 * order**2 - 1) / (8 * z))
+        value = bessel - z + order * np.log(z)
+        if order > 0:  # zᵛ Kᵥ(z) → 2^{ν−1} Γ(ν)
+            limit = special.gammaln(order) + (order - 1.0) * math.log(2.0) + 0.0 * z
+        elif order == 0:
+            limit = np.log(math.log(2.0) - np.euler_gamma - np.log(z))
+        else:  # K₋ᵥ = Kᵥ, so that zᵛ Kᵥ(z) → 2^{−ν−1} Γ(−ν) z^{2ν}
+            limit = special.gammaln(-order) - (order + 1.0) * math.log(2.0) + 2.0 * order * np.log(z)
+    value = np.where(np.isfinite(value) | (z > 1.0), value, limit)
+    return value - 0.5 * math.log(math.pi) - special.gammaln(shape) - order * math.log(2.0) - math.log(scale)
+
+
+def uniform(w: Any, low: float, high: float) -> Array:
+    """log of [E₁(w²/2h²) − E₁(w²/2l²)] / (2(h − l)√(2π)): ξ ~ U(l, h) (Table 1, row uniform, for l = 0)."""
+    w = np.abs(np.asarray(w, dtype=float))
+    if low > 0.0:
+        value = _log_exp1_difference(w, low, high)
+    else:
+        value = _log_scaled_exp1(w / high) - 0.5 * (w / high) ** 2
+    return value - math.log(2 * (high - low) * math.sqrt(2 * math.pi))
+
+
+def _log_exp1_difference(w: Array, low: float, high: float) -> Array:
+    """log[E₁(w²/2h²) − E₁(w²/2l²)]; as w → 0 it is log(2 log(h/l))."""
+    at_high, at_low = (_log_scaled_exp1(w / end) - 0.5 * (w / end) ** 2 for end in (high, low))
+    u = 0.5 * w**2
+    near_zero = math.log(2 * math.log(high / low)) + np.log1p(-u * (low**-2 - high**-2) / (2 * math.log(high / low)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = at_high + np.log1p(-np.exp(at_low - at_high))
+    return np.where(w < 1e-6 * low, near_zero, apart)
+
+
+def uniform_variance(w: Any, low: float, high: float) -> Array:
+    """log of [G(b) − G(a)]/(b − a), G(v) = 2√v [φ(z) − z Φ(−z)], z = |w|/√v: ξ² ~ U(a, b), the Gaussian-uniform prior (eq. 11 of VBD)."""
+    w = np.abs(np.asarray(w, dtype=float))
+    top = _log_half_normal_loss(w / math.sqrt(high)) + 0.5 * math.log(high)
+    if low > 0.0:
+        bottom = _log_half_normal_loss(w / math.sqrt(low)) + 0.5 * math.log(low)
+        with np.errstate(invalid="ignore"):
+            top = np.where(top == -math.inf, -math.inf, top + np.log1p(-np.exp(np.minimum(bottom - top, 0.0))))
+    return math.log(2.0) + top - math.log(high - low)
+
+
+def _log_half_normal_loss(z: Array) -> Array:
+    """log[φ(z) − z Φ(−z)], z ≥ 0; far out by a continued fraction, as the two terms cancel: φ(z) − z Φ(−z) = φ(z) c/(z + c)."""
+    near = np.log(np.maximum(1.0 - z * math.sqrt(math.pi / 2) * special.erfcx(z / math.sqrt(2.0)), 1e-300))
+    fraction = np.maximum(z, 3.0) + 60.0 / np.maximum(z, 3.0)
+    for k in range(60, 1, -1):
+        fraction = np.maximum(z, 3.0) + k / fraction
+    far = -np.log1p(np.maximum(z, 3.0) * fraction)
+    return np.where(z < 3.0, near, far) - 0.5 * z**2 - 0.5 * math.log(2 * math.pi)
+
+
+def log_uniform(w: Any, low: float, high: float) -> Array:
+    """log of [Φ(−|w|/h) − Φ(−|w|/l)] / (|w| log(h/l)): ξ log-uniform on [l, h]; the smooth log-uniform prior, an erf density."""
+    w = np.abs(np.asarray(w, dtype=float))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at_high, at_low = special.log_ndtr(-w / high), special.log_ndtr(-w / low)
+        apart = at_high + np.log1p(-np.exp(at_low - at_high)) - np.log(w)
+    r, q = np.minimum(w / low, 0.05), low / high  # Φ(−z) = ½ − Σ (−1)ᵏ z^{2k+1} / (√(2π) 2ᵏ k! (2k + 1))
+    series = sum((-0.5) ** k / (math.factorial(k) * (2 * k + 1)) * (r ** (2 * k) - q * (q * r) ** (2 * k)) for k in range(6))
+    near = np.log(series) - math.log(low) - 0.5 * math.log(2 * math.pi)
+    return np.where(w < 0.05 * low, near, apart) - math.log(math.log(high / low))
+
+
 def _log_scaled_exp1(z: Array) -> Array:
     """log eᵘ E₁(u) at u = z²/2; three ranges, since u underflows below z ≈ 1e−154 and E₁ above u ≈ 700."""
     value = np.full(z.shape, math.nan)
@@ -115,174 +159,3 @@ def _log_scaled_exp1(z: Array) -> Array:
         series = 1.0 - k * inverse * series
     value[large] = np.log(series) - log_u
     return value
-
-
-def constant_moments(value: float) -> Moments:
-    """ξ = value."""
-    return Moments(value, value**2, 0.0, value**-2, 0.0)
-
-
-def two_point_moments(inclusion_prob: float, low: float, high: float) -> Moments:
-    """ξ = high with probability π, else low; E[ξ⁻²] = ∞ where low = 0 has mass."""
-    p, q = inclusion_prob, 1.0 - inclusion_prob
-    mean, second, variance = p * high + q * low, p * high**2 + q * low**2, p * q * (high - low) ** 2
-    if low == 0.0 and q > 0:
-        return Moments(mean, second, variance, math.inf, math.nan)
-    low_inverse = low**-2 if q > 0 else 0.0
-    return Moments(mean, second, variance, p * high**-2 + q * low_inverse, p * q * (high**-2 - low_inverse) ** 2)
-
-
-def inverse_nakagami_moments(m: float, omega: float) -> Moments:
-    """1/ξ ~ Nakagami(m, Ω): E[ξ] = √(m/Ω) Γ(m − ½)/Γ(m), E[ξ²] = m/(Ω(m − 1)), E[ξ⁻²] = Ω, Var[ξ⁻²] = Ω²/m (Table 1)."""
-    mean = math.sqrt(m / omega) * math.exp(special.gammaln(m - 0.5) - special.gammaln(m)) if m > 0.5 else math.inf
-    second = m / (omega * (m - 1.0)) if m > 1.0 else math.inf
-    variance = second - mean**2 if m > 1.0 else math.inf
-    return Moments(mean, second, variance, omega, omega**2 / m)
-
-
-@dataclass(frozen=True)
-class InverseNakagamiLaw:
-    """ξ = scale·√(df/χ²_df): ξ² ~ InvGamma(a, a·scale²), a = df/2. Methods as those of a frozen ``scipy.stats`` distribution.
-
-    p(ξ) = 2 aᵃ/Γ(a) · x^{−2a−1} e^{−a/x²} / scale with x = ξ/scale > 0.
-    """
-
-    df: float
-    scale: float
-
-    def support(self) -> tuple[float, float]:
-        return 0.0, math.inf
-
-    def logpdf(self, x: Any) -> Array:
-        a, x = 0.5 * self.df, np.asarray(x, dtype=float) / self.scale
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            value = math.log(2.0) + special.xlogy(a, a) - special.gammaln(a) - (self.df + 1) * np.log(x) - a / x**2 - math.log(self.scale)
-        return np.where((x > 0) & (x < math.inf), value, np.where(np.isnan(x), math.nan, -math.inf))
-
-    def pdf(self, x: Any) -> Array:
-        return np.exp(self.logpdf(x))
-
-    def cdf(self, x: Any) -> Array:
-        return special.gammaincc(0.5 * self.df, self._ratio(x))
-
-    def sf(self, x: Any) -> Array:
-        return special.gammainc(0.5 * self.df, self._ratio(x))
-
-    def ppf(self, q: Any) -> Array:
-        return self._root(special.gammainccinv(0.5 * self.df, q))
-
-    def isf(self, q: Any) -> Array:
-        return self._root(special.gammaincinv(0.5 * self.df, q))
-
-    def rvs(self, size: Any = None, random_state: Any = None) -> Any:
-        """Draws; ``random_state`` is a seed or a ``numpy.random.Generator``."""
-        return self.scale * np.sqrt(self.df / np.random.default_rng(random_state).chisquare(self.df, size))
-
-    def _ratio(self, x: Any) -> Array:
-        """a/x² with x in units of scale; ∞ at and below 0."""
-        x = np.maximum(np.asarray(x, dtype=float) / self.scale, 0.0)
-        with np.errstate(divide="ignore", over="ignore"):
-            return 0.5 * self.df / x**2
-
-    def _root(self, gamma: Any) -> Array:
-        with np.errstate(divide="ignore"):
-            return self.scale * np.sqrt(0.5 * self.df / np.asarray(gamma))
-
-
-def inverse_nakagami(df: float, scale: float) -> InverseNakagamiLaw:
-    """Law of ξ with 1/ξ ~ Nakagami(m = df/2, Ω = 1/scale²), so that w = ξ z is Student-t(df, 0, σ₀·scale)."""
-    return InverseNakagamiLaw(df, scale)
-
-
-def moments_by_quadrature(law: Any) -> Moments:
-    """Moments of any continuous law that has ``logpdf``, ``ppf`` and ``support`` (a frozen ``scipy.stats`` distribution).
-
-    Integrals over t = log|ξ|, the sides ξ > 0 and ξ < 0 apart. A moment is infinite where e^{kt} p(t) does not fall at an end of the line.
-    """
-    one, two, inverse_two, inverse_four = (_power_mean(law, power) for power in (1, 2, -2, -4))
-    variance = two - one**2 if math.isfinite(two) else math.inf
-    inverse_variance = inverse_four - inverse_two**2 if math.isfinite(inverse_two) else math.nan
-    return Moments(one, two, variance, inverse_two, inverse_variance)
-
-
-def _power_mean(law: Any, power: int) -> float:
-    """E[ξᵏ]."""
-    low, high = law.support()
-    marks = np.log([max(float(x), 1e-300) for x in np.abs(law.ppf([0.1, 0.3, 0.5, 0.7, 0.9]))])
-    ends = np.array([marks.min() - 200.0, marks.max() + 200.0])
-    total = 0.0
-    for sign in [side for side, end in ((1.0, high), (-1.0, -low)) if end > 0]:
-
-        def log_integrand(t: Array, sign: float = sign) -> Array:
-            return law.logpdf(sign * np.exp(t)) + (power + 1) * t
-
-        with np.errstate(all="ignore"):
-            at, beyond = log_integrand(ends), log_integrand(ends + np.array([-50.0, 50.0]))
-            if np.any((beyond > -math.inf) & (beyond - at > -1e-4)):  # beyond e^{±200} a law is a power of ξ, or zero
-                total += sign**power * math.inf
-            else:
-                total += sign**power * math.exp(float(log_integral(log_integrand, ends[:1], ends[1:], list(marks))[0]))
-    return total
-
-
-DROP, CORE = 42.0, 8.0  # an integrand is taken where it is within e^{−42} = 6e−19 of its peak, with finer panels within e^{−8}
-COARSE = 256  # nodes of the first search of a peak, to which the marks are added
-ORDER = 20  # Gauss-Legendre nodes a panel; a panel of the core is at most 2.5 e-folds, and a law of log ξ is smooth over about one
-
-
-def log_integral(log_f: Callable[[Array], Array], low: Array, high: Array, marks: list[Any]) -> Array:
-    """log ∫ exp(log_f(t)) dt for each row, between ``low`` and ``high`` (rows,); ``log_f`` maps nodes (rows, n) to (rows, n).
-
-    Gauss-Legendre panels where the integrand is not negligible, found by :func:`find_peak` and bisection; so peaks of any width, jumps
-    at the ends of a support, and tails of any exponent below −1000 are treated alike. ``marks``: where it may peak, (rows,) or scalars.
-    """
-    nodes, values, mode, top = find_peak(log_f, low, high, marks)
-    a, d = _ends(log_f, nodes, values, mode, top - DROP)
-    b, c = (np.clip(end, a, d) for end in _ends(log_f, nodes, values, mode, top - CORE))
-    total = np.zeros(top.shape)
-    for left, right, fold in ((a, b, 6.0), (b, c, 2.5), (c, d, 6.0)):
-        fractions, weights = _panels(8 + int(min(np.max(right - left), 800.0) / fold))
-        t = left[:, None] + (right - left)[:, None] * fractions
-        total += (right - left) * (np.exp(np.minimum(log_f(t) - top[:, None], 1.0)) @ weights)
-    return np.where(top > -math.inf, np.log(np.maximum(total, 1e-300)) + top, -math.inf)
-
-
-@lru_cache(maxsize=512)
-def _panels(count: int) -> tuple[Array, Array]:
-    """Nodes and weights on [0, 1]."""
-    x, weight = np.polynomial.legendre.leggauss(ORDER)
-    return ((np.arange(count)[:, None] + 0.5 * (x + 1.0)) / count).ravel(), np.tile(0.5 * weight / count, count)
-
-
-def _ends(log_f: Callable[[Array], Array], nodes: Array, values: Array, mode: Array, floor: Array) -> tuple[Array, Array]:
-    """Where ``log_f`` crosses ``floor`` outermost, left and right: bisection between the outermost node above it and the next."""
-    ends = []
-    for flip in (1, -1):
-        t, above = flip * nodes[:, ::flip], (values >= floor[:, None])[:, ::flip]
-        first = np.where(above.any(axis=1), np.take_along_axis(t, above.argmax(axis=1)[:, None], axis=1)[:, 0], math.inf)
-        inside = np.minimum(first, flip * mode)
-        before = np.maximum((t < inside[:, None]).sum(axis=1) - 1, 0)
-        outside = np.take_along_axis(t, before[:, None], axis=1)[:, 0]
-        for _ in range(32):
-            middle = 0.5 * (inside + outside)
-            keep = log_f(flip * middle[:, None])[:, 0] >= floor
-            inside, outside = np.where(keep, middle, inside), np.where(keep, outside, middle)
-        ends.append(flip * outside)
-    return ends[0], ends[1]
-
-
-def find_peak(log_f: Callable[[Array], Array], low: Array, high: Array, marks: list[Any]) -> tuple[Array, Array, Array, Array]:
-    """Coarse nodes (rows, n) and their values, and the mode and the top of ``log_f`` in each row: a search that zooms in."""
-    even = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, COARSE)
-    nodes = np.sort(np.column_stack([even, *(np.broadcast_to(mark, low.shape) for mark in marks)]), axis=1)
-    values = log_f(nodes)
-    t, v = nodes, values
-    mode = top = low
-    for _ in range(11):  # 0.6 e-folds / 8¹⁰ = 6e−10
-        best = v.argmax(axis=1)[:, None]
-        mode, top = (np.take_along_axis(array, best, axis=1)[:, 0] for array in (t, v))
-        left = np.take_along_axis(t, np.maximum(best - 1, 0), axis=1)
-        right = np.take_along_axis(t, np.minimum(best + 1, t.shape[1] - 1), axis=1)
-        t = left + (right - left) * np.linspace(0.0, 1.0, 17)
-        v = log_f(t)
-    return nodes, values, mode, top

@@ -171,6 +171,36 @@ class PPL(Protocol):
         """
         ...
 
+    def dense(
+        self,
+        name: str,
+        h: Any,
+        num_outputs: int,
+        prior: ScaleMixture,
+        *,
+        parametrization: Parametrization = None,
+        scale: Any = None,
+        noise_on: str = "weight",
+        noise_plate: str = "global",
+    ) -> Any:
+        """Pre-activations h w, (*, n, num_outputs), of h (*, n, in) under a weight w (in, num_outputs) with a scale-mixture prior.
+
+        Args:
+            name, prior, parametrization, scale: as for ``weight``.
+            noise_on: where the noise of the expanded form w = ξ∘z is applied. "weight": h (ξ∘z). "input": (h∘ξ) z, for factors per
+                ("in",) or ("layer",). "output": (h z)∘ξ, for factors per ("out",) or ("layer",). Sites, shapes and log joint are the same.
+            noise_plate: "global", one ξ for the data set: the Bayesian model. "example": a fresh ξ for each row, inside the data plate,
+                as dropout training draws it; needs noise_on="input" or "output".
+
+        Sites: those of ``weight``. With noise_plate="example" ``name`` is z, and ``name_noise`` is (n, in), (n, num_outputs) or (n,); it
+        belongs to these rows: at others predict with noise="prior", which draws it anew, or "mean".
+
+        Raises: ValueError if the noise cannot leave the weight (another tying or form), or an option is unknown.
+
+        Source: dropout as noise on the activation, eq. 6–8 of "Unifying the Dropout Family Through Structured Shrinkage Priors".
+        """
+        ...
+
     def distribution(self, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
         """The law of a weight with its noise integrated out, as a distribution of the language with event shape ``shape``.
 
@@ -191,9 +221,31 @@ class PPL(Protocol):
         """h w + b with h (*, n, in), w (*, in, out), b (*, out); draws in front of w and b (vectorized prediction) are carried."""
         ...
 
+    def conv2d(self, x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
+        """Convolution of images x (*, n, height, width, in) by w (*, height, width, in, out), plus b (*, out): (*, n, height, width, out).
+
+        out[r, s, o] = b[o] + Σ w[i, j, c, o] x[stride·r + i, stride·s + j, c] over i, j and c, x with ``padding`` zeros on each side.
+        One layout in both languages, whose axes a prior can name: ``axes=("height", "width", "in", "out")``. Draws in front of w and b
+        (vectorized prediction) are carried.
+
+        Raises: ValueError if x and w do not have the same channels.
+        """
+        ...
+
+    def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
+        """Run ``carry, out = step(carry, x)`` over the first axis of ``xs``: the last carry, and the outs stacked along a first axis.
+
+        ``init``, ``xs`` and outs are arrays or tuples of arrays; an out may be ``None``. Sites stay outside: sample weights before the
+        loop, which is compiled as one step in NumPyro and is a Python loop in Pyro.
+        """
+        ...
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any: ...
+    def maximum(self, x: Any, y: Any) -> Any: ...
     def array(self, values: Any) -> Any: ...
     def full(self, shape: tuple[int, ...], value: float, like: Any = None) -> Any: ...
     def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Any: ...
+    def clip(self, x: Any, low: float, high: float) -> Any: ...
     def sqrt(self, x: Any) -> Any: ...
     def exp(self, x: Any) -> Any: ...
     def relu(self, x: Any) -> Any: ...

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["linear"]
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+
+__all__ = ["ACTIVATIONS", "activation_named", "add_bias", "conv2d", "linear", "pool2d"]
+
+ACTIVATIONS = ("tanh", "relu", "sigmoid")
+
+
+def activation_named(ppl: PPL, name: str) -> Callable[[Any], Any]:
+    """The elementwise function of that name in the language.
+
+    Raises: ValueError if there is none.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}: give 'tanh', 'relu' or 'sigmoid'")
+    return getattr(ppl, name)
 
 
 def linear(h: Any, w: Any, b: Any | None = None) -> Any:
@@ -18,3 +34,48 @@ def linear(h: Any, w: Any, b: Any | None = None) -> Any:
         b = b[..., None, :]
     out = h @ w
     return out if b is None else out + b
+
+
+def add_bias(h: Any, b: Any, scale: Any = None) -> Any:
+    """h + scale · b with h (*, n, out), b (out,), or one b per draw, (*, out) or (*, 1, out); scale a scalar or (*, 1, 1)."""
+    b = b[..., None, :] if 1 < b.ndim == h.ndim - 1 else b
+    return h + (b if scale is None else scale * b)
+
+
+def conv2d(convolve: Callable[[Any, Any], Any], vmap: Callable[..., Any], x: Any, w: Any, b: Any | None) -> Any:
+    """``PPL.conv2d`` on ``convolve``, the language's convolution of x (n, height, width, in) by w (height, width, in, out).
+
+    Draws in front of w, (draws, 1, height, width, in, out) under a plate or (draws, height, width, in, out), go through ``vmap``.
+    """
+    if w.ndim < 4 or x.ndim < 4 or x.shape[-1] != w.shape[-2]:
+        raise ValueError(
+            f"conv2d has x of shape {tuple(x.shape)} and w of shape {tuple(w.shape)}: give x (n, height, width, channel) and "
+            "w (height, width, in, out) with as many channels in"
+        )
+    if w.ndim > 5 and w.shape[-5] == 1:
+        w = w.squeeze(-5)
+    elif b is not None and w.ndim > 4 and b.ndim == w.ndim - 3:
+        b = b[..., None, :]
+    draws = tuple(w.shape[:-4])
+    if not draws:
+        rows = tuple(x.shape[:-3])
+        out = convolve(x.reshape((-1, *x.shape[-3:])) if len(rows) > 1 else x, w)
+        out = out.reshape((*rows, *out.shape[-3:])) if len(rows) > 1 else out
+    else:
+        batched = x.ndim > 4
+        flat = x.reshape((-1, *x.shape[-4:])) if batched else x
+        out = vmap(convolve, (0 if batched else None, 0))(flat, w.reshape((-1, *w.shape[-4:])))
+        out = out.reshape((*draws, *out.shape[1:]))
+    if b is None:
+        return out
+    return out + (b[..., None, None, :] if b.ndim > 1 else b)
+
+
+def pool2d(ppl: PPL, x: Any, size: int = 2, how: str = "max") -> Any:
+    """Largest or mean value of each ``size`` × ``size`` patch of x (*, height, width, channel); a rest of the image is cut off."""
+    height, width = (length // size * size for length in x.shape[-3:-1])
+    patches = [x[..., i:height:size, j:width:size, :] for i in range(size) for j in range(size)]
+    total = patches[0]
+    for patch in patches[1:]:
+        total = ppl.maximum(total, patch) if how == "max" else total + patch
+    return total if how == "max" else total / size**2

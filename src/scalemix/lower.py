@@ -22,14 +22,25 @@ from scalemix.priors import ScaleMixture
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["Site", "check_guide", "check_values", "distribution", "recorded_sites", "weight"]
+__all__ = [
+    "Parts",
+    "Site",
+    "check_guide",
+    "check_values",
+    "distribution",
+    "noise_site",
+    "record_site",
+    "recorded_sites",
+    "split_weight",
+    "weight",
+]
 
 
 @dataclass(frozen=True)
 class Site:
     """What a site made by ``ppl.weight`` is: of which weight, in which role, along which named axes.
 
-    ``role`` is "weight", "base", "noise" or "slab"; ``form`` the parametrization in words; ``noise`` the law of a noise site.
+    ``role`` is "weight", "base", "noise", "hyper" or "slab"; ``form`` the parametrization in words; ``noise`` the law of a noise site.
     """
 
     weight: str
@@ -38,6 +49,20 @@ class Site:
     prior: ScaleMixture
     form: str
     noise: Noise | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A sampled weight and its noises ξₖ, those of ``plan.factors`` in their order, in a shape that broadcasts against the weight.
+
+    With centerings cₖ weight = Π rest · Πξₖ^{1 − cₖ} · base; ``rest`` holds the scale per cell and the slab's factor, where there are any.
+    """
+
+    plan: Plan
+    weight: Any
+    base: Any
+    noises: tuple[Any, ...]
+    rest: tuple[Any, ...]
 
 
 _SITES: ContextVar[dict[str, Site] | None] = ContextVar("scalemix_sites", default=None)
@@ -66,16 +91,33 @@ def weight(
     like: Any = None,
 ) -> Any:
     """Sample a weight; the contract is at ``scalemix.language.PPL.weight``."""
+    return split_weight(ppl, name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like).weight
+
+
+def split_weight(
+    ppl: PPL,
+    name: str,
+    shape: int | Sequence[int],
+    prior: ScaleMixture,
+    *,
+    axes: Sequence[str] | None = None,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    like: Any = None,
+) -> Parts:
+    """Sample a weight as ``weight`` does, and give its parts too: for layers that apply the noise elsewhere than on the weight."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     plan = make_plan(prior, shape, None if axes is None else tuple(axes), parametrization)
     dist = ppl.dist if like is None else ppl.dist_like(like)
     _record(name, prior, plan)
     cell_scale = None if scale is None else _per_cell(scale, len(shape))
+    hyper = _hyper(ppl, dist, name, plan.integrated, against_weight=True) if plan.integrated is not None else {}
     inner: Any = plan.base_scale
     outer: Any = None
     product: Any = None
-    for factor in plan.factors:
-        xi = _noise(ppl, dist, name, factor)
+    rest = () if cell_scale is None else (cell_scale,)
+    noises = tuple(noise_site(ppl, dist, name, factor) for factor in plan.factors)
+    for factor, xi in zip(plan.factors, noises, strict=True):
         inner = _times(inner, _power(xi, factor.centering))
         outer = _times(outer, _power(xi, 1.0 - factor.centering))
         product = _times(product, xi) if plan.slab is not None else None
@@ -84,16 +126,21 @@ def weight(
         bound = cap if product is None else cap / ppl.sqrt(cap**2 + product**2)
         inner = _times(inner, _power(bound, plan.slab_centering))
         outer = _times(outer, _power(bound, 1.0 - plan.slab_centering))
+        rest = (*rest, bound)
     if plan.direct:
-        return ppl.sample(name, _base_law(ppl, dist, plan, _times(inner, cell_scale), like))
-    base = ppl.sample(f"{name}_base", _base_law(ppl, dist, plan, inner, like))
-    return ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape))
+        w = ppl.sample(name, _base_law(ppl, dist, plan, _times(inner, cell_scale), like, hyper))
+        return Parts(plan, w, w, noises, ())
+    base = ppl.sample(f"{name}_base", _base_law(ppl, dist, plan, inner, like, hyper))
+    return Parts(plan, ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape)), base, noises, rest)
 
 
 def distribution(ppl: PPL, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
     """The marginal law of a weight; the contract is at ``scalemix.language.PPL.distribution``."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     plan = make_plan(prior, shape, None if axes is None else tuple(axes), "marginal")
+    if plan.integrated is not None and plan.integrated.hypers:
+        names = ", ".join(hyper.field for hyper in plan.integrated.hypers)
+        raise ValueError(f"{prior} has a law for {names}, a site of its own that a distribution cannot hold: use ppl.weight, or a number")
     return _base_law(ppl, ppl.dist, plan, plan.base_scale)
 
 
@@ -107,26 +154,43 @@ def check_values(values: Mapping[str, Any], latents: Collection[str], sites: Col
         raise ValueError(f"the model has no site {unknown[0]!r}: values may name {', '.join(sorted(sites))}")
 
 
-def _base_law(ppl: PPL, dist: Any, plan: Plan, scale: Any, like: Any = None) -> Any:
+def _base_law(ppl: PPL, dist: Any, plan: Plan, scale: Any, like: Any = None, hyper: Mapping[str, Any] | None = None) -> Any:
     """Law of the base: normal with ``scale``, or with one noise integrated out; its event is the whole weight."""
-    ndim = len(plan.shape)
-    tied = plan.integrated.tied if plan.integrated is not None else ()
+    ndim, integrated = len(plan.shape), plan.integrated
+    noise = integrated.noise if integrated is not None else None
     if not isinstance(scale, float):
         scale = ppl.broadcast_to(scale, (*scale.shape[: scale.ndim - ndim], *plan.shape))
-    elif tied:
+    elif integrated is not None and (integrated.tied or integrated.hypers):
         scale = ppl.full(plan.shape, scale, like)
-    law = dist.Normal(0.0, scale) if plan.integrated is None else plan.integrated.noise.marginal(dist, scale, tied)
+    if noise is not None and hyper:
+        noise = noise.given(**hyper)
+    law = dist.Normal(0.0, scale) if noise is None or integrated is None else noise.marginal(dist, scale, integrated.tied)
     if isinstance(scale, float):
         law = law.expand(plan.shape)
     return law.to_event(ndim - len(law.event_shape))
 
 
-def _noise(ppl: PPL, dist: Any, name: str, factor: FactorPlan) -> Any:
+def _hyper(ppl: PPL, dist: Any, name: str, factor: FactorPlan, *, against_weight: bool) -> dict[str, Any]:
+    """Sample the hyper-parameters of a factor that have laws, viewed so that they broadcast against ξ, or against the weight."""
+    values = {}
+    for plan in factor.hypers:
+        ndim = len(plan.shape)
+        law = plan.noise.law(dist)
+        value = plan.noise.from_site(ppl, ppl.sample(f"{name}_{plan.label}", law.expand(plan.shape).to_event(ndim) if ndim else law))
+        view = plan.weight_view if against_weight else plan.noise_view
+        values[plan.field] = value.reshape((*value.shape[: value.ndim - ndim], *view))
+    return values
+
+
+def noise_site(ppl: PPL, dist: Any, name: str, factor: FactorPlan) -> Any:
     """Sample ξ and view it so that it broadcasts against the weight, batch dimensions of enclosing plates first."""
-    ndim = len(factor.shape)
-    law = factor.noise.folded_law(dist) if factor.centering > 0.0 else factor.noise.law(dist)
-    site = ppl.sample(f"{name}_{factor.label}", law.expand(factor.shape).to_event(ndim) if ndim else law)
-    xi = factor.noise.from_site(site)
+    ndim, noise, shape = len(factor.shape), factor.noise, factor.shape
+    if factor.hypers:
+        noise = noise.given(**_hyper(ppl, dist, name, factor, against_weight=False))
+    law = noise.folded_law(dist) if factor.centering > 0.0 else noise.law(dist)
+    if factor.hypers:
+        shape = (*law.batch_shape[: len(law.batch_shape) - ndim], *shape)
+    xi = noise.from_site(ppl, ppl.sample(f"{name}_{factor.label}", law.expand(shape).to_event(ndim) if ndim else law))
     if factor.view == factor.shape or xi.ndim == 0:
         return xi  # broadcasts as it is; in Pyro every operation counts
     return xi.reshape((*xi.shape[: xi.ndim - ndim], *factor.view))
@@ -153,16 +217,23 @@ def _power(xi: Any, exponent: float) -> Any:
 
 
 def _record(name: str, prior: ScaleMixture, plan: Plan) -> None:
-    sites = _SITES.get()
-    if sites is None:
-        return
-    sites[name] = Site(name, "weight", plan.axes, prior, plan.form)
+    record_site(name, Site(name, "weight", plan.axes, prior, plan.form))
     if not plan.direct:
-        sites[f"{name}_base"] = Site(name, "base", plan.axes, prior, plan.form)
+        record_site(f"{name}_base", Site(name, "base", plan.axes, prior, plan.form))
+    for factor in (*plan.factors, *([plan.integrated] if plan.integrated is not None else [])):
+        for hyper in factor.hypers:
+            record_site(f"{name}_{hyper.label}", Site(name, "hyper", hyper.dims, prior, plan.form, hyper.noise))
     for factor in plan.factors:
-        sites[f"{name}_{factor.label}"] = Site(name, "noise", factor.dims, prior, plan.form, factor.noise)
+        record_site(f"{name}_{factor.label}", Site(name, "noise", factor.dims, prior, plan.form, factor.noise))
     if plan.slab is not None:
-        sites[f"{name}_slab"] = Site(name, "slab", (), prior, plan.form, plan.slab)
+        record_site(f"{name}_slab", Site(name, "slab", (), prior, plan.form, plan.slab))
+
+
+def record_site(name: str, site: Site) -> None:
+    """Note what a site is, where somebody collects it."""
+    sites = _SITES.get()
+    if sites is not None:
+        sites[name] = site
 
 
 def check_guide(latents: Collection[str], guide_sites: Collection[str], auxiliary: Collection[str]) -> None:

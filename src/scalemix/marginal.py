@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from scipy import interpolate, special
 
 from scalemix import closed_form
-from scalemix.closed_form import find_peak, log_integral
 from scalemix.hyper import ExpectedActive
 from scalemix.noise import Bernoulli, Constant, Noise
-from scalemix.priors import ScaleMixture
+from scalemix.priors import ScaleMixture, VariationalPrior
+from scalemix.quadrature import find_peak, log_integral
 from scalemix.tying import Factor, noise_dims
 
 __all__ = ["atom", "inclusion_prob", "log_marginal"]
@@ -94,6 +94,8 @@ def inclusion_prob(prior: ScaleMixture, w: Any, axes: tuple[str, ...] | None = N
     if len(gates) != 1:
         raise ValueError(f"inclusion_prob is of a prior with one Bernoulli factor, and {prior} has {len(gates)}: give a prior with one")
     gate, law = gates[0]
+    if law.hyper_laws:
+        raise ValueError(f"{prior} learns its inclusion probability, of which draws are needed too: average the sampled gates")
     names = _axes(gate, w, axes)
     others = [factor for factor in prior.random_factors if factor is not gate]
     if prior.slab is not None or any(factor.axes is not None and noise_dims(factor, names) != names for factor in others):
@@ -106,7 +108,7 @@ def inclusion_prob(prior: ScaleMixture, w: Any, axes: tuple[str, ...] | None = N
     size = np.maximum(np.abs(w.ravel()), TINY**4 * prior.base_scale * scale * law.low)  # at a pole: its limit
     with np.errstate(all="ignore"):
         high, low = (_log_density(noises, None, prior.base_scale, scale * value, size) for value in (law.high, law.low))
-    return special.expit(special.logit(law.inclusion_prob) + np.sum((high - low).reshape(w.shape), axis=pooled))
+    return special.expit(special.logit(law.mean_inclusion_prob) + np.sum((high - low).reshape(w.shape), axis=pooled))
 
 
 def _axes(gate: Factor, w: Array, axes: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -118,6 +120,8 @@ def _axes(gate: Factor, w: Array, axes: tuple[str, ...] | None) -> tuple[str, ..
 
 
 def _check(prior: ScaleMixture) -> None:
+    if isinstance(prior, VariationalPrior):
+        raise ValueError(f"{prior} has no density of w: {prior.reason}; use {prior.remedy}")
     if not isinstance(prior, ScaleMixture):
         raise TypeError(f"{prior!r} is not a prior: give a ScaleMixture such as Laplace(1.0)")
     noises = [factor.noise for factor in prior.factors] + ([prior.slab] if prior.slab is not None else [])
@@ -127,9 +131,9 @@ def _check(prior: ScaleMixture) -> None:
 
 def _parts(prior: ScaleMixture) -> tuple[float, list[tuple[float, float]], tuple[Noise, ...]]:
     """Product of the constants; (log probability, multiplier) of each setting of the gates that is not 0; the continuous noises."""
-    noises = [factor.noise for factor in prior.factors]
+    noises = [noise for factor in prior.factors for noise in factor.noise.unfolded()]
     scale = math.prod(noise.value for noise in noises if isinstance(noise, Constant))
-    gates = [((x.inclusion_prob, x.high), (1.0 - x.inclusion_prob, x.low)) for x in noises if isinstance(x, Bernoulli)]
+    gates = [((x.mean_inclusion_prob, x.high), (1.0 - x.mean_inclusion_prob, x.low)) for x in noises if isinstance(x, Bernoulli)]
     settings = [(math.prod(p for p, _ in setting), math.prod(x for _, x in setting)) for setting in itertools.product(*gates)]
     rest = tuple(noise for noise in noises if not isinstance(noise, Constant | Bernoulli))
     return scale, [(math.log(prob), multiplier) for prob, multiplier in settings if prob > 0 and multiplier > 0], rest

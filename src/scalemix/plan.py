@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import cast
 
 from scalemix.noise import Constant, Noise
-from scalemix.priors import ScaleMixture
+from scalemix.priors import ScaleMixture, VariationalPrior
 from scalemix.tying import Factor, default_axes, noise_dims, noise_view
 
 __all__ = ["FORMS", "FactorPlan", "Parametrization", "Plan", "forms", "make_plan", "single_form"]
@@ -25,6 +25,19 @@ __all__ = ["FORMS", "FactorPlan", "Parametrization", "Plan", "forms", "make_plan
 FORMS = ("expanded", "hierarchical", "marginal")
 CENTERING = {"expanded": 0.0, "hierarchical": 1.0}
 Parametrization = str | Mapping[str, str | float] | None
+
+
+@dataclass(frozen=True)
+class HyperPlan:
+    """A hyper-parameter that has a law: its field, its site, its shape there, and the shapes in which it broadcasts against ξ and w."""
+
+    field: str
+    label: str
+    noise: Noise
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    noise_view: tuple[int, ...]
+    weight_view: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class FactorPlan:
     centering: float
     marginal: bool
     tied: tuple[int, ...]
+    hypers: tuple[HyperPlan, ...]
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,8 @@ def single_form(prior: ScaleMixture) -> bool:
 
 def make_plan(prior: ScaleMixture, shape: tuple[int, ...], axes: tuple[str, ...] | None, parametrization: Parametrization) -> Plan:
     """The plan for one weight; checks everything that can be wrong with prior, shape, axes and parametrization."""
+    if isinstance(prior, VariationalPrior):
+        raise ValueError(f"{prior} cannot be sampled: {prior.reason}; use {prior.remedy}")
     if not isinstance(prior, ScaleMixture):
         raise TypeError(f"a prior is a scalemix prior such as sm.Laplace() or sm.ScaleMixture(noise.Rayleigh()), not {prior!r}")
     if axes is None:
@@ -102,7 +118,7 @@ def make_plan(prior: ScaleMixture, shape: tuple[int, ...], axes: tuple[str, ...]
 
 @lru_cache(maxsize=4096)
 def _make_plan(prior: ScaleMixture, shape: tuple[int, ...], axes: tuple[str, ...], key: str | tuple | None) -> Plan:
-    prior = prior.resolve(math.prod(shape))
+    prior = prior.resolve(dict(zip(axes, shape, strict=True)))
     constants = math.prod(factor.noise.value for factor in prior.factors if isinstance(factor.noise, Constant))
     chosen = _choose(prior, key)
     plans = [
@@ -137,7 +153,18 @@ def _factor_plan(factor: Factor, label: str, form: str | float, axes: tuple[str,
     if centering > 0.0 and factor.noise.atom > 0.0:
         raise ValueError(f"the factor {label!r}, {factor}, has an atom at 0 and so no hierarchical form: use 'expanded'")
     sizes = tuple(size for axis, size in zip(axes, shape, strict=True) if axis in dims)
-    return FactorPlan(label, factor.noise, dims, sizes, view, centering, marginal, tied)
+    hypers = tuple(_hyper_plan(field, law, label, dims, sizes, axes, shape) for field, law in factor.noise.hyper_laws.items())
+    return FactorPlan(label, factor.noise, dims, sizes, view, centering, marginal, tied, hypers)
+
+
+def _hyper_plan(
+    field: str, law: Factor, label: str, dims: tuple[str, ...], sizes: tuple[int, ...], axes: tuple[str, ...], shape: tuple[int, ...]
+) -> HyperPlan:
+    """A hyper-parameter varies along axes along which its noise does; a bare law has one value for each ξ."""
+    own = noise_dims(law, dims)
+    own_sizes = tuple(size for axis, size in zip(dims, sizes, strict=True) if axis in own)
+    name = law.name or f"{label}_{field}"
+    return HyperPlan(field, name, law.noise, own, own_sizes, noise_view(own, dims, sizes), noise_view(own, axes, shape))
 
 
 def _choose(prior: ScaleMixture, key: str | tuple | None) -> dict[str, str | float]:

@@ -95,7 +95,8 @@ class Posterior:
             noise: "posterior" uses the posterior of the noise ξ, as Bayes' rule does; "prior" draws ξ anew, which is what MC dropout
                 predicts with; "mean" puts ξ at its prior mean, which is what dropout networks do at test time.
 
-        Raises: ValueError if the posterior was loaded without its model, or the fit has no noise to redraw.
+        Raises: ValueError if the posterior was loaded without its model, the fit has no noise to redraw, or its noise belongs to the rows
+            it was fitted to (noise_plate="example") and these are others.
         """
         ppl, model = self._language()
         if noise not in NOISE_MODES:
@@ -105,6 +106,8 @@ class Posterior:
             draws = self._flat_latents()
             if noise != "posterior":
                 draws = _with_noise(ppl, model, inputs, draws, noise)
+            else:
+                self._check_rows(inputs, draws)
             site = next(iter(self.log_likelihood))
             law = ppl.engine.predict(model, inputs, draws, site=site, seed=seed, chunk=min(chunk, self.num_draws))
         return Prediction(law.draws, law.mean.mean(0), law.variance.mean(0), law.mean.var(0))
@@ -168,6 +171,18 @@ class Posterior:
     def _precision(self, ppl: PPL) -> Any:
         return ppl.engine.precision(self.info.settings["dtype"], self.info.settings["device"])
 
+    def _check_rows(self, inputs: tuple, draws: dict[str, np.ndarray]) -> None:
+        """Raise ValueError if a noise was drawn per row, and there are not as many rows."""
+        first = next(iter(inputs[0].values())) if isinstance(inputs[0], dict) else inputs[0]
+        rows = first.shape[0]
+        for name, values in draws.items():
+            dims = self.dims.get(name, ())
+            if dims and dims[0].endswith("_case") and values.shape[1] != rows:
+                raise ValueError(
+                    f"the noise {name!r} was drawn for each of the {values.shape[1]} rows of the fit, and here are {rows} others: give "
+                    "noise='prior', which draws it anew, or noise='mean'"
+                )
+
     def _flat_latents(self) -> dict[str, np.ndarray]:
         return {name: self.draws[name].reshape(-1, *self.draws[name].shape[2:]) for name in self.latents}
 
@@ -199,4 +214,5 @@ def _with_noise(ppl: PPL, model: Callable, inputs: tuple, draws: dict[str, np.nd
     for name, mean in means.items():
         if not np.isfinite(mean):
             raise ValueError(f"the noise {name!r} has no finite mean under {laws[name]}: use noise='posterior' or 'prior'")
-    return {name: np.full_like(value, means[name], dtype=float) if name in means else value for name, value in draws.items()}
+    at_mean = {name: np.full((len(draws[name]), *structure.latents[name]), mean) for name, mean in means.items()}
+    return draws | at_mean

@@ -5,16 +5,32 @@ A prior is frozen: no arrays, no site names, no sampling. Hand it to ``ppl.weigh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from scalemix.checks import check_positive
+from scalemix.checks import check_nonnegative, check_positive
 from scalemix.hyper import ExpectedActive
-from scalemix.noise import Bernoulli, Constant, HalfCauchy, InverseNakagami, Noise, Rayleigh
+from scalemix.noise import Bernoulli, Constant, HalfCauchy, InverseNakagami, Noise, Rayleigh, UniformVariance
+from scalemix.noise import LogUniform as LogUniformNoise
 from scalemix.tying import LAYER, Factor, as_factor
 
-__all__ = ["Horseshoe", "Laplace", "Normal", "ScaleMixture", "SpikeAndSlab", "StudentT", "prior_for"]
+__all__ = [
+    "GaussianUniform",
+    "GaussianUniformMaximized",
+    "Horseshoe",
+    "Laplace",
+    "LogUniform",
+    "Normal",
+    "NormalMixture",
+    "ScaleMixture",
+    "SmoothLogUniform",
+    "SpikeAndSlab",
+    "StudentT",
+    "VariationalPrior",
+    "prior_for",
+]
 
 
 @dataclass(frozen=True, init=False)
@@ -59,12 +75,31 @@ class ScaleMixture:
         return tuple(factor.label(alone=len(self.factors) == 1) for factor in self.factors)
 
     @property
+    def proper(self) -> bool:
+        """It integrates to 1, so its posterior under any bounded likelihood exists: σ₀ is finite and every ξ has a proper law."""
+        return True
+
+    @property
+    def parametrizations(self) -> tuple[str, ...]:
+        """The forms the prior has: "expanded" (non-centered), "hierarchical" (centered), "marginal"."""
+        from scalemix.plan import forms
+
+        return forms(self)
+
+    @property
+    def sampleable(self) -> tuple[str, ...]:
+        """The forms in which a gradient-based sampler or guide can move: those without a discrete site."""
+        from scalemix.plan import forms
+
+        return forms(self, discrete=False)
+
+    @property
     def random_factors(self) -> tuple[Factor, ...]:
         return tuple(factor for factor in self.factors if not isinstance(factor.noise, Constant))
 
-    def resolve(self, num_weights: int) -> ScaleMixture:
-        """The prior of an array of ``num_weights`` weights: hyper-parameters that depend on their number get their value."""
-        factors = [replace(factor, noise=factor.noise.resolve(num_weights)) for factor in self.factors]
+    def resolve(self, sizes: int | Mapping[str, int]) -> ScaleMixture:
+        """The prior of an array of weights, given by their number or by the sizes of its axes, on which hyper-parameters may depend."""
+        factors = [replace(factor, noise=factor.noise.resolve(sizes)) for factor in self.factors]
         return ScaleMixture(*factors, base_scale=self.base_scale, slab=self.slab)
 
     def __repr__(self) -> str:
@@ -87,13 +122,58 @@ def StudentT(df: float = 3.0, scale: float = 1.0) -> ScaleMixture:  # noqa: N802
     return ScaleMixture(InverseNakagami(df), base_scale=scale)
 
 
-def SpikeAndSlab(inclusion_prob: float = 0.5, slab_scale: float = 1.0, spike_scale: float = 0.0) -> ScaleMixture:  # noqa: N802
+def SpikeAndSlab(  # noqa: N802
+    inclusion_prob: float | Noise | Factor = 0.5, slab_scale: float = 1.0, spike_scale: float = 0.0
+) -> ScaleMixture:
     """w ~ π N(0, slab_scale²) + (1 − π) N(0, spike_scale²); spike_scale = 0 is the point spike, in which no gradient can move.
+
+    Args:
+        inclusion_prob: π, a number or a law on [0, 1] such as ``noise.Beta(1, 1).per("layer")`` (a learned inclusion probability).
 
     Raises: ValueError unless spike_scale < slab_scale.
     """
     check_positive("SpikeAndSlab(slab_scale=)", slab_scale)
     return ScaleMixture(Bernoulli(inclusion_prob, low=spike_scale / slab_scale), base_scale=slab_scale)
+
+
+def NormalMixture(weight: float = 0.5, wide_scale: float = 1.0, narrow_scale: float = 0.0025) -> ScaleMixture:  # noqa: N802
+    """w ~ weight·N(0, wide_scale²) + (1 − weight)·N(0, narrow_scale²): the prior of Bayes by Backprop (Blundell et al., 2015, eq. 7).
+
+    The same law as a continuous spike-and-slab; only the name says that nobody means to select with it.
+
+    Raises: ValueError unless 0 < narrow_scale < wide_scale.
+    """
+    check_positive("NormalMixture(narrow_scale=)", narrow_scale)
+    return SpikeAndSlab(weight, wide_scale, narrow_scale)
+
+
+def GaussianUniform(low: float = 0.0, high: float = 10.0) -> ScaleMixture:  # noqa: N802
+    """w ~ N(0, γ), γ ~ U(low, high) sampled: the Gaussian-uniform prior read as a prior (VBD, eq. 11).
+
+    Finite at 0 with a Gaussian tail, so it does not make sparse, and less shrinkage the larger ``high``: for y = 2 with unit noise the
+    posterior mean is 1.54 (high = 10), 1.87 (high = 100). What VBD optimizes is :func:`GaussianUniformMaximized`, another model.
+
+    Raises: ValueError unless 0 ≤ low < high.
+    """
+    return ScaleMixture(UniformVariance(low, high))
+
+
+def SmoothLogUniform(low: float = 1e-4, high: float = 1e2, *, per: str | None = None) -> ScaleMixture:  # noqa: N802
+    """w ~ N(0, γ), p(γ) ∝ 1/γ on [low, high]: p(w) = [erf(|w|/√(2 low)) − erf(|w|/√(2 high))]/(|w| log(high/low)).
+
+    The proper stand-in for the log-uniform prior of variational dropout. It depends on ``low``: the posterior mean goes to 0 like
+    1/log(1/low), so state it.
+
+    Args:
+        low, high: bounds of the variance γ.
+        per: one γ per index of this axis (a group log-uniform prior, e.g. per="in"); ``None`` for one per weight.
+
+    Raises: ValueError unless 0 < low < high.
+    """
+    check_positive("SmoothLogUniform(low=)", low)
+    check_positive("SmoothLogUniform(high=)", high)
+    law = LogUniformNoise(low**0.5, high**0.5)
+    return ScaleMixture(law if per is None else law.per(per))
 
 
 def Horseshoe(  # noqa: N802
@@ -103,11 +183,14 @@ def Horseshoe(  # noqa: N802
     num_data: int | None = None,
     slab_scale: float | None = None,
     slab_df: float = 4.0,
+    per: str | None = None,
 ) -> ScaleMixture:
     """w = τ λ z with λ ~ C⁺(0, 1) per weight and τ ~ C⁺(0, tau0) per array; regularized by a slab where ``slab_scale`` is given.
 
     Args:
-        tau0: scale of τ (default 1). Or ``expected_active`` with ``num_data``: tau0 = p₀/((p − p₀)√N), p the number of weights.
+        tau0: scale of τ (default 1). Or ``expected_active`` with ``num_data``: tau0 = p₀/((p − p₀)√N), p the number of weights (of units).
+        per: one λ per index of this axis: per="in" is the horseshoe network, a factor per input unit times a factor per layer (Ghosh,
+            Yao and Doshi-Velez, 2018; Louizos, Ullrich and Welling, 2017); ``None`` for one per weight.
         slab_scale, slab_df: c² ~ InvGamma(slab_df/2, slab_df·slab_scale²/2); ``None`` is the plain horseshoe, which NUTS samples badly.
             Give ``ppl.weight(..., scale=sigma)`` for the σ-scaled prior these defaults are made for.
 
@@ -117,9 +200,64 @@ def Horseshoe(  # noqa: N802
         raise ValueError("Horseshoe(tau0=, expected_active=) says the global scale twice: give one of them")
     if (expected_active is None) != (num_data is None):
         raise ValueError("Horseshoe(expected_active=, num_data=) go together: give both, or tau0= alone")
-    scale = (1.0 if tau0 is None else tau0) if expected_active is None or num_data is None else ExpectedActive(expected_active, num_data)
+    scale = (
+        (1.0 if tau0 is None else tau0) if expected_active is None or num_data is None else ExpectedActive(expected_active, num_data, per)
+    )
     slab = None if slab_scale is None else InverseNakagami(slab_df, slab_scale)
-    return ScaleMixture(HalfCauchy(), HalfCauchy(scale).per(LAYER, name="tau"), slab=slab)
+    local = HalfCauchy() if per is None else HalfCauchy().per(per)
+    return ScaleMixture(local, HalfCauchy(scale).per(LAYER, name="tau"), slab=slab)
+
+
+@dataclass(frozen=True)
+class VariationalPrior:
+    """A penalty that looks like a prior and that only a variational objective can use: no sampler is given it.
+
+    Attributes:
+        name: how it is called.
+        reason: why it has no posterior to sample.
+        remedy: the proper prior nearest to it.
+    """
+
+    name: str
+    reason: str
+    remedy: str
+
+    proper = False
+    parametrizations: tuple[str, ...] = ()
+    sampleable: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def LogUniform() -> VariationalPrior:  # noqa: N802
+    """p(w) ∝ 1/|w|: the improper log-uniform prior of variational dropout (VBD, eq. 8; Kingma, Salimans and Welling, 2015).
+
+    Its posterior is improper too: all mass is at w = 0, and a sampler drifts there silently.
+    """
+    return VariationalPrior(
+        "LogUniform()",
+        "its posterior is improper (all mass at w = 0)",
+        "sm.SmoothLogUniform(low, high), whose bounds the posterior depends on",
+    )
+
+
+def GaussianUniformMaximized(low: float = 0.0, high: float = math.inf) -> VariationalPrior:  # noqa: N802
+    """w ~ N(0, γ) with γ maximized over [low, high]: what VBD optimizes (eq. 12-17).
+
+    The profile max_γ N(w; 0, γ) = 1/(|w| √(2πe)) is the log-uniform prior again, and there the sparsity comes from. Not a prior with a
+    posterior: γ is a point.
+
+    Raises: ValueError unless 0 ≤ low < high.
+    """
+    check_nonnegative("GaussianUniformMaximized(low=)", low)
+    if not low < high:
+        raise ValueError(f"GaussianUniformMaximized(low={low}, high={high}) is empty: give low < high")
+    return VariationalPrior(
+        f"GaussianUniformMaximized(low={low:g}, high={high:g})",
+        "γ is maximized, not sampled, and the profile is the improper log-uniform prior",
+        "sm.GaussianUniform(low, high), which samples γ and does not make sparse, or sm.SmoothLogUniform(low, high), which does",
+    )
 
 
 def prior_for(prior: ScaleMixture | Mapping[str, ScaleMixture], site: str, sites: Sequence[str]) -> ScaleMixture:

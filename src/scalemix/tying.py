@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scalemix.noise import Noise
+from scalemix.checks import Deferred
+from scalemix.noise.base import Noise
 
 __all__ = ["Factor", "as_factor", "default_axes", "noise_dims", "noise_view"]
 
@@ -17,7 +18,7 @@ LAYER = "layer"
 
 
 @dataclass(frozen=True)
-class Factor:
+class Factor(Deferred):
     """One tied noise of a scale mixture: ``noise.Rayleigh().per("in")``.
 
     Attributes:
@@ -36,7 +37,7 @@ class Factor:
         if self.axes is not None and (not self.axes or len(set(self.axes)) < len(self.axes)):
             raise ValueError(f"per{self.axes!r} must name each axis once: give e.g. per('in'), or leave per() out for a noise per weight")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if self.axes is None:
             return str(self.noise)
         named = f", name={self.name!r}" if self.name else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,29 +15,63 @@ from numpyro.distributions import constraints
 from numpyro.distributions.batch_util import promote_batch_shape
 
 from scalemix.numpyro.scannable import FoldedDistribution, TransformedDistribution
-from scalemix.special import horseshoe_log_prob, two_scale_normal_log_prob
+from scalemix.special import two_scale_normal_log_prob
 
-__all__ = ["Horseshoe", "TwoScaleNormal", "dist", "dist_like"]
+__all__ = ["OnInterval", "ScaleMixture", "TwoScaleNormal", "array_functions", "dist", "dist_like"]
+
+array_functions = SimpleNamespace(
+    abs=jnp.abs,
+    clip=jnp.clip,
+    exp=jnp.exp,
+    log=jnp.log,
+    log1p=jnp.log1p,
+    erfc=jax.scipy.special.erfc,
+    logaddexp=jnp.logaddexp,
+    sum=jnp.sum,
+    where=jnp.where,
+)
 
 
-class Horseshoe(numpyro_dist.Distribution):
-    """Law of w = ξ z with ξ ~ C⁺(0, 1) and z ~ N(0, scale²). Formula: ``scalemix.special.horseshoe_log_prob``."""
+class ScaleMixture(numpyro_dist.Distribution):
+    """Law of w = scale · ξ z with z ~ N(0, 1) and ξ of the law ``noise`` integrated out, elementwise.
+
+    ``log_density(xp, w, *params)`` is log p(w) for scale 1; formulas: ``scalemix.special``.
+    """
 
     arg_constraints = {"scale": constraints.positive}
     support = constraints.real
     reparametrized_params = ["scale"]
+    pytree_data_fields = ("noise",)
+    pytree_aux_fields = ("log_density", "params")
 
-    def __init__(self, scale: Any = 1.0, *, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, noise: Any, log_density: Callable[..., Any], scale: Any, params: tuple[float, ...] = (), *, validate_args: bool | None = None
+    ) -> None:
+        self.noise, self.log_density, self.params = noise, log_density, params
         self.scale = jnp.asarray(scale) * 1.0
         super().__init__(batch_shape=jnp.shape(self.scale), validate_args=validate_args)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         key_noise, key_base = jax.random.split(key)
         shape = sample_shape + self.batch_shape
-        return self.scale * numpyro_dist.HalfCauchy(1.0).sample(key_noise, shape) * jax.random.normal(key_base, shape)
+        return self.scale * self.noise.sample(key_noise, shape) * jax.random.normal(key_base, shape)
 
     def log_prob(self, value: Any) -> jax.Array:
-        return horseshoe_log_prob(jnp, value, self.scale)
+        return self.log_density(array_functions, value / self.scale, *self.params) - jnp.log(self.scale)
+
+
+class OnInterval(TransformedDistribution):
+    """Law of transform(x), x ~ base, for an increasing transform that takes the support of ``base`` to (low, high)."""
+
+    pytree_data_fields = ("_support",)
+
+    def __init__(self, base: Any, transform: Any, low: float, high: float, *, validate_args: bool | None = None) -> None:
+        self._support = constraints.interval(low, high)
+        super().__init__(base, transform, validate_args=validate_args)
+
+    @property
+    def support(self) -> Any:
+        return self._support
 
 
 class TwoScaleNormal(numpyro_dist.Distribution):
@@ -58,7 +93,7 @@ class TwoScaleNormal(numpyro_dist.Distribution):
     ) -> None:
         self.tied = tuple(tied)
         self.inclusion_prob = inclusion_prob
-        shape = lax.broadcast_shapes(jnp.shape(low_scale), jnp.shape(high_scale))
+        shape = lax.broadcast_shapes(jnp.shape(inclusion_prob), jnp.shape(low_scale), jnp.shape(high_scale))
         self.low_scale, self.high_scale = jnp.broadcast_to(low_scale, shape), jnp.broadcast_to(high_scale, shape)
         split = len(shape) - max((-axis for axis in self.tied), default=0)
         super().__init__(batch_shape=shape[:split], event_shape=shape[split:], validate_args=validate_args)
@@ -84,7 +119,7 @@ class TwoScaleNormal(numpyro_dist.Distribution):
 
     def log_prob(self, value: Any) -> jax.Array:
         return two_scale_normal_log_prob(
-            jnp, value, jnp.asarray(self.inclusion_prob) * 1.0, self.low_scale, self.high_scale, self.tied, self.event_dim
+            array_functions, value, jnp.asarray(self.inclusion_prob) * 1.0, self.low_scale, self.high_scale, self.tied, self.event_dim
         )
 
 
@@ -99,7 +134,7 @@ def _promote_two_scales(law: TwoScaleNormal) -> Any:
 
 
 dist = SimpleNamespace(**{name: getattr(numpyro_dist, name) for name in dir(numpyro_dist) if not name.startswith("_")})
-dist.Horseshoe, dist.TwoScaleNormal = Horseshoe, TwoScaleNormal
+dist.OnInterval, dist.ScaleMixture, dist.TwoScaleNormal = OnInterval, ScaleMixture, TwoScaleNormal
 dist.TransformedDistribution, dist.FoldedDistribution = TransformedDistribution, FoldedDistribution
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpyro
 from numpyro import factor, handlers, param, plate, sample
 from numpyro.infer.util import log_density as numpyro_log_density
 
-from scalemix import lower
+from scalemix import dense as dense_layer
+from scalemix import layers, lower
 from scalemix.language import PPL, Model, num_data_scope
 from scalemix.layers import linear
 from scalemix.plan import Parametrization
@@ -22,7 +23,10 @@ from scalemix.priors import ScaleMixture
 __all__ = [
     "array",
     "broadcast_to",
+    "clip",
+    "conv2d",
     "data_plate",
+    "dense",
     "deterministic",
     "distribution",
     "exp",
@@ -30,19 +34,25 @@ __all__ = [
     "full",
     "linear",
     "log_density",
+    "maximum",
     "param",
     "plate",
     "relu",
     "sample",
+    "scan",
     "sigmoid",
     "sqrt",
     "tanh",
     "weight",
+    "where",
 ]
 
 array = jnp.asarray
 broadcast_to = jnp.broadcast_to
+clip = jnp.clip
 sqrt = jnp.sqrt
+maximum = jnp.maximum
+where = jnp.where
 exp = jnp.exp
 relu = jax.nn.relu
 tanh = jnp.tanh
@@ -68,6 +78,33 @@ def weight(
     like: Any = None,
 ) -> Any:
     return lower.weight(_ppl(), name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like)
+
+
+def dense(
+    name: str,
+    h: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    options = {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+    return dense_layer.dense(_ppl(), name, h, num_outputs, prior, **options)
+
+
+def conv2d(x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
+    def convolve(x: Any, w: Any) -> Any:
+        sides = ((padding, padding), (padding, padding))
+        return jax.lax.conv_general_dilated(x, w, (stride, stride), sides, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    return layers.conv2d(convolve, jax.vmap, x, w, b)
+
+
+def scan(step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
+    return jax.lax.scan(step, init, xs)
 
 
 def distribution(prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
@@ -101,5 +138,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return log_joint
 
 
-for _function in (weight, distribution, deterministic, data_plate, log_density):
+for _function in (weight, dense, conv2d, scan, distribution, deterministic, data_plate, log_density):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

@@ -11,36 +11,77 @@ import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 
-from scalemix.special import horseshoe_log_prob, two_scale_normal_log_prob
+from scalemix.special import two_scale_normal_log_prob
 
-__all__ = ["Horseshoe", "TwoScaleNormal", "dist", "dist_like"]
+__all__ = ["OnInterval", "ScaleMixture", "TwoScaleNormal", "array_functions", "dist", "dist_like"]
+
+
+def _where(condition: torch.Tensor, x: Any, y: Any) -> torch.Tensor:
+    """A number takes the dtype of the array beside it."""
+    like = x if isinstance(x, torch.Tensor) else y
+    return torch.where(condition, *(each if isinstance(each, torch.Tensor) else like.new_tensor(each) for each in (x, y)))
+
+
+array_functions = SimpleNamespace(
+    abs=torch.abs,
+    clip=torch.clip,
+    exp=torch.exp,
+    log=torch.log,
+    log1p=torch.log1p,
+    erfc=torch.erfc,
+    logaddexp=torch.logaddexp,
+    sum=lambda x, axis, keepdims=False: torch.sum(x, dim=axis, keepdim=keepdims),
+    where=_where,
+)
 
 
 def _tensor(value: Any) -> torch.Tensor:
     return value if isinstance(value, torch.Tensor) else torch.tensor(float(value), dtype=torch.get_default_dtype())
 
 
-class Horseshoe(TorchDistribution):
-    """Law of w = ξ z with ξ ~ C⁺(0, 1) and z ~ N(0, scale²). Formula: ``scalemix.special.horseshoe_log_prob``."""
+class ScaleMixture(TorchDistribution):
+    """Law of w = scale · ξ z with z ~ N(0, 1) and ξ of the law ``noise`` integrated out, elementwise.
+
+    ``log_density(xp, w, *params)`` is log p(w) for scale 1; formulas: ``scalemix.special``.
+    """
 
     arg_constraints = {"scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 
-    def __init__(self, scale: Any = 1.0, *, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, noise: Any, log_density: Callable[..., Any], scale: Any, params: tuple[float, ...] = (), *, validate_args: bool | None = None
+    ) -> None:
+        self.noise, self.log_density, self.params = noise, log_density, params
         self.scale = _tensor(scale)
         super().__init__(self.scale.shape, torch.Size(), validate_args=validate_args)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Horseshoe:
-        return Horseshoe(self.scale.expand(batch_shape), validate_args=False)
+    def expand(self, batch_shape: Any, _instance: Any = None) -> ScaleMixture:
+        return ScaleMixture(self.noise, self.log_density, self.scale.expand(batch_shape), self.params, validate_args=False)
 
     def rsample(self, sample_shape: Any = ()) -> torch.Tensor:
         scale = self.scale.expand(torch.Size(sample_shape) + self.batch_shape)
-        noise = torch.empty_like(scale, memory_format=torch.contiguous_format).cauchy_().abs()
-        return scale * noise * torch.randn_like(scale, memory_format=torch.contiguous_format)
+        return scale * self.noise.sample(scale.shape) * torch.randn_like(scale, memory_format=torch.contiguous_format)
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        return horseshoe_log_prob(torch, value, self.scale)
+        return self.log_density(array_functions, value / self.scale, *self.params) - torch.log(self.scale)
+
+
+class OnInterval(pyro_dist.TransformedDistribution):
+    """Law of transform(x), x ~ base, for an increasing transform that takes the support of ``base`` to (low, high)."""
+
+    def __init__(self, base: Any, transform: Any, low: Any, high: Any, *, validate_args: bool | None = None) -> None:
+        self._interval = constraints.interval(low, high)
+        super().__init__(base, transform, validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> OnInterval:
+        new = super().expand(batch_shape, self._get_checked_instance(OnInterval, _instance))
+        new._interval = self._interval
+        return new
+
+    @property
+    def support(self) -> Any:
+        return self._interval
 
 
 class TwoScaleNormal(TorchDistribution):
@@ -60,9 +101,10 @@ class TwoScaleNormal(TorchDistribution):
         self, inclusion_prob: Any, low_scale: Any, high_scale: Any, *, tied: tuple[int, ...] = (), validate_args: bool | None = None
     ) -> None:
         self.tied = tuple(tied)
-        self.low_scale, self.high_scale = torch.broadcast_tensors(_tensor(low_scale), _tensor(high_scale))
-        self.inclusion_prob = torch.as_tensor(inclusion_prob, dtype=self.low_scale.dtype, device=self.low_scale.device)
-        shape = self.low_scale.shape
+        low, high = _tensor(low_scale), _tensor(high_scale)
+        self.inclusion_prob = torch.as_tensor(inclusion_prob, dtype=low.dtype, device=low.device)
+        shape = torch.broadcast_shapes(self.inclusion_prob.shape, low.shape, high.shape)
+        self.low_scale, self.high_scale = low.expand(shape), high.expand(shape)
         split = len(shape) - max((-axis for axis in self.tied), default=0)
         super().__init__(shape[:split], shape[split:], validate_args=False)
 
@@ -89,11 +131,13 @@ class TwoScaleNormal(TorchDistribution):
         return torch.where(gate, self.high_scale, low) * torch.randn_like(low, memory_format=torch.contiguous_format)
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        return two_scale_normal_log_prob(torch, value, self.inclusion_prob, self.low_scale, self.high_scale, self.tied, self.event_dim)
+        return two_scale_normal_log_prob(
+            array_functions, value, self.inclusion_prob, self.low_scale, self.high_scale, self.tied, self.event_dim
+        )
 
 
 dist = SimpleNamespace(**{name: getattr(pyro_dist, name) for name in dir(pyro_dist) if not name.startswith("_")})
-dist.Horseshoe, dist.TwoScaleNormal = Horseshoe, TwoScaleNormal
+dist.OnInterval, dist.ScaleMixture, dist.TwoScaleNormal = OnInterval, ScaleMixture, TwoScaleNormal
 
 
 class _DistLike:

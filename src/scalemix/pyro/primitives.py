@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 from pyro import deterministic, factor, param, plate, poutine, sample
 from pyro.poutine.messenger import Messenger
 
-from scalemix import lower
+from scalemix import dense as dense_layer
+from scalemix import layers, lower
 from scalemix.language import PPL, Model, num_data_scope
 from scalemix.layers import linear
 from scalemix.plan import Parametrization
@@ -20,7 +21,10 @@ from scalemix.priors import ScaleMixture
 __all__ = [
     "array",
     "broadcast_to",
+    "clip",
+    "conv2d",
     "data_plate",
+    "dense",
     "deterministic",
     "distribution",
     "exp",
@@ -28,19 +32,25 @@ __all__ = [
     "full",
     "linear",
     "log_density",
+    "maximum",
     "param",
     "plate",
     "relu",
     "sample",
+    "scan",
     "sigmoid",
     "sqrt",
     "tanh",
     "weight",
+    "where",
 ]
 
 array = torch.as_tensor
 broadcast_to = torch.broadcast_to
+clip = torch.clip
 sqrt = torch.sqrt
+maximum = torch.maximum
+where = torch.where
 exp = torch.exp
 relu = torch.relu
 tanh = torch.tanh
@@ -66,6 +76,39 @@ def weight(
     like: Any = None,
 ) -> Any:
     return lower.weight(_ppl(), name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like)
+
+
+def dense(
+    name: str,
+    h: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    options = {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+    return dense_layer.dense(_ppl(), name, h, num_outputs, prior, **options)
+
+
+def conv2d(x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
+    def convolve(x: Any, w: Any) -> Any:
+        out = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1), stride=stride, padding=padding)
+        return out.permute(0, 2, 3, 1)
+
+    return layers.conv2d(convolve, torch.func.vmap, x, w, b)
+
+
+def scan(step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
+    carry, outs = init, []
+    for x in zip(*xs, strict=True) if isinstance(xs, tuple) else xs:
+        carry, out = step(carry, x)
+        outs.append(out)
+    if isinstance(out, tuple):
+        return carry, tuple(torch.stack(each) for each in zip(*outs, strict=True))
+    return carry, None if out is None else torch.stack(outs)
 
 
 def distribution(prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
@@ -103,5 +146,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return trace.log_prob_sum()
 
 
-for _function in (weight, distribution, data_plate, log_density):
+for _function in (weight, dense, conv2d, scan, distribution, data_plate, log_density):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

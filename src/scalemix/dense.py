@@ -1,0 +1,161 @@
+"""A dense layer whose noise is applied to the weight or to the activation, once for the whole data set or once per example.
+
+With w = ξ∘z the pre-activation h w is, to rounding, what dropout code computes by scaling activations instead of weights:
+
+    noise_on="weight"   h (ξ∘z)     every tying
+    noise_on="input"    (h∘ξ) z     ξ per ("in",) or ("layer",)
+    noise_on="output"   (h z)∘ξ     ξ per ("out",) or ("layer",)
+
+One ξ for all rows (``noise_plate="global"``) is the Bayesian model. A fresh ξ for each row (``"example"``) is what dropout training draws;
+it is another model, in which w is not random given z and the marginal likelihood is a product over rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scalemix.lower import Parts, Site, noise_site, record_site, split_weight, weight
+from scalemix.plan import Parametrization, Plan, make_plan
+from scalemix.priors import ScaleMixture
+
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+
+__all__ = ["dense", "layer_noise", "split_per_example"]
+
+AXES = ("in", "out")
+APPLIED_TO = {"input": "in", "output": "out"}
+
+
+def dense(
+    ppl: PPL,
+    name: str,
+    h: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    """Pre-activations h w under a prior; the contract is at ``scalemix.language.PPL.dense``."""
+    if noise_on not in ("weight", *APPLIED_TO):
+        raise ValueError(f"noise_on={noise_on!r} of {name!r}: give 'weight', 'input' or 'output'")
+    if noise_plate not in ("global", "example"):
+        raise ValueError(f"noise_plate={noise_plate!r} of {name!r}: give 'global' or 'example'")
+    if noise_on == "weight":
+        if noise_plate == "example":
+            raise ValueError(
+                f"noise_plate='example' of {name!r} draws a noise per row, which no weight holds: give noise_on='input' or 'output'"
+            )
+        w = weight(ppl, name, (h.shape[-1], num_outputs), prior, parametrization=parametrization, scale=scale)
+        return ppl.linear(h, w)
+    plan = make_plan(prior, (h.shape[-1], num_outputs), AXES, parametrization)
+    _check(name, prior, plan, noise_on)
+    if noise_plate == "example":
+        rows = h[(0,) * (h.ndim - 2)]
+        z, noises = split_per_example(ppl, name, rows, plan.shape, prior, parametrization=parametrization, scale=scale)
+        return _applied(ppl, h, z, noises, noise_on)
+    parts = split_weight(ppl, name, plan.shape, prior, parametrization=parametrization, scale=scale)
+    return _applied(ppl, h, parts.base, [*parts.noises, *parts.rest], noise_on)
+
+
+def layer_noise(name: str, parts: Parts, *, apart: bool) -> tuple[Any | None, Any]:
+    """τ, the product of a weight's noises per ("layer",), and with ``apart`` the weight without it: w = τ v.
+
+    Returns: τ (``None`` where the prior has none), a scalar or (*, 1, 1) for draws in front, and v, or w where not ``apart``.
+
+    Raises: ValueError if τ is integrated out, bounded by a slab or, where v is wanted, not expanded.
+    """
+    plan = parts.plan
+    if plan.slab is not None:
+        raise ValueError(
+            f"the layer's noise of {name!r} is bounded by a slab, so that the weight is not a multiple of it: leave the slab out"
+        )
+    if plan.integrated is not None and plan.integrated.dims == ():
+        raise ValueError(
+            f"the layer's noise of {name!r} is integrated out and cannot multiply anything else: use parametrization='expanded'"
+        )
+    tau, rest = None, parts.rest[0] if parts.rest else None  # without a slab there is the scale alone
+    for factor, xi in zip(plan.factors, parts.noises, strict=True):
+        if factor.dims == ():
+            if apart and factor.centering > 0.0:
+                raise ValueError(f"the layer's noise of {name!r} is in the scale of the weight: use parametrization='expanded'")
+            tau = xi if tau is None else tau * xi
+        elif factor.centering < 1.0:
+            rest = xi ** (1.0 - factor.centering) if rest is None else rest * xi ** (1.0 - factor.centering)
+    if tau is None or not apart:
+        return _without_rows(tau), parts.weight
+    return _without_rows(tau), parts.base if rest is None else rest * parts.base
+
+
+def _without_rows(tau: Any) -> Any:
+    """Draws in front of a plate of rows give (*, 1, 1, 1), where the weight (*, 1, in, out) loses its first 1 in ``ppl.linear``."""
+    return tau.squeeze(-3) if getattr(tau, "ndim", 0) > 3 and tau.shape[-3] == 1 else tau
+
+
+def split_per_example(
+    ppl: PPL,
+    name: str,
+    rows: Any,
+    shape: tuple[int, ...],
+    prior: ScaleMixture,
+    *,
+    axes: tuple[str, ...] = AXES,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+) -> tuple[Any, list[Any]]:
+    """z, whose site is ``name``, and for each factor one ξ per row, (n, *view), drawn in a plate over the rows; scale is in z.
+
+    Raises: ValueError if the prior is not in its expanded form or has a slab.
+    """
+    plan = make_plan(prior, shape, axes, parametrization)
+    _check_form(name, plan, "a noise per example")
+    if plan.slab is not None:
+        raise ValueError(f"noise_plate='example' of {name!r}: the slab of {prior} bounds one weight, not one per row; leave the slab out")
+    z = weight(ppl, name, plan.shape, ScaleMixture(base_scale=plan.base_scale), axes=axes, scale=scale)
+    record_site(name, Site(name, "weight", axes, prior, "expanded"))
+    noises = []
+    with ppl.data_plate(rows, name=f"{name}_data"):  # a name of its own: Pyro opens a plate of one name once
+        for factor in plan.factors:
+            site = f"{name}_{factor.label}"
+            record_site(site, Site(name, "noise", ("case", *factor.dims), prior, "expanded", factor.noise))
+            noises.append(noise_site(ppl, ppl.dist, name, factor))
+    return z, noises
+
+
+def _applied(ppl: PPL, h: Any, z: Any, factors: list[Any], noise_on: str) -> Any:
+    """(h∘ξ) z or (h z)∘ξ; each ξ broadcasts against the weight, so one of its last two axes has size 1 and is dropped."""
+    if noise_on == "input":
+        for xi in factors:
+            h = h * _without(xi, -1)
+        return ppl.linear(h, z)
+    output = ppl.linear(h, z)
+    for xi in factors:
+        output = output * _without(xi, -2)
+    return output
+
+
+def _without(xi: Any, axis: int) -> Any:
+    if getattr(xi, "ndim", 0) == 0:
+        return xi
+    return xi[..., 0] if axis == -1 else xi[..., 0, :]
+
+
+def _check(name: str, prior: ScaleMixture, plan: Plan, noise_on: str) -> None:
+    axis = APPLIED_TO[noise_on]
+    for factor in plan.factors:
+        if set(factor.dims) - {axis}:
+            raise ValueError(
+                f"noise_on={noise_on!r} of {name!r}: the noise {factor.label!r} of {prior} varies along {factor.dims}, and only one per "
+                f"({axis!r},) or ('layer',) can leave the weight: tie it so, or use noise_on='weight'"
+            )
+    _check_form(name, plan, f"noise_on={noise_on!r}")
+
+
+def _check_form(name: str, plan: Plan, what: str) -> None:
+    if plan.form not in ("expanded", "single"):
+        raise ValueError(
+            f"{what} of {name!r} needs the noise and the base apart, and the form is {plan.form!r}: give parametrization='expanded'"
+        )
