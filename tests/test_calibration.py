@@ -18,10 +18,10 @@ from scalemix.priors import Laplace
 FIGURE = Path(__file__).parents[1] / "docs" / "calibration.png"
 
 # Proper priors in which a gradient cannot move, whatever the form: their posteriors are held against enumeration (test_enumeration.py).
-LEFT_OUT = {"point_spike", "shared_gates"}
+LEFT_OUT = {"point_spike", "shared_gates", "stochastic_depth"}
 ROWS = [name for name in PRIORS if name not in LEFT_OUT]
-FALSE_ALARM = 1e-3  # that any of the rows fails by chance, in any quantity
-LEVEL = FALSE_ALARM / (len(ROWS) * len(QUANTITIES))
+FALSE_ALARM = 1e-3  # that any of the rows fails by chance, in any quantity: of all in the full run, and of the two in the fast tests
+LEVEL, LEVEL_OF_TWO = (FALSE_ALARM / (rows * len(QUANTITIES)) for rows in (len(ROWS) + 1, 2))
 
 # A standard deviation taken for a variance, a factor of 2 in it, a likelihood that counts a quarter (its sd taken twice as large).
 SCALE = 0.4
@@ -48,10 +48,10 @@ def mistaken(run: dict[str, int]) -> dict[str, np.ndarray]:
     return dict(zip(("right", *MISTAKES), found, strict=True))
 
 
-def check(found: dict[str, np.ndarray], run: dict[str, int]) -> None:
+def check(found: dict[str, np.ndarray], run: dict[str, int], level: float) -> None:
     """The mistakes stand out, and nothing else does."""
     smallest = {name: min(p_values(rank, run).values()) for name, rank in found.items()}
-    assert {name for name, p in smallest.items() if p <= LEVEL} == set(MISTAKES) & set(found), smallest
+    assert {name for name, p in smallest.items() if p <= level} == set(MISTAKES) & set(found), smallest
 
 
 def test_p_value_is_that_of_the_binomial_law() -> None:
@@ -84,20 +84,20 @@ def test_what_is_left_out_is_what_nuts_refuses(name: str) -> None:
 
 
 def test_laplace_is_calibrated_and_the_mistakes_are_found() -> None:
-    check(mistaken(SMALL), SMALL)
+    check(mistaken(SMALL), SMALL, LEVEL_OF_TWO)
 
 
 def test_the_regularized_horseshoe_is_calibrated() -> None:
-    check({"regularized_horseshoe": ranks(PRIORS["regularized_horseshoe"].prior, seed=2, **SMALL)[0]}, SMALL)
+    check({"regularized_horseshoe": ranks(PRIORS["regularized_horseshoe"].prior, seed=2, **SMALL)[0]}, SMALL, LEVEL_OF_TWO)
 
 
 @pytest.mark.slow
 def test_every_prior_is_calibrated() -> None:
     """All rows of the registry; the figure is drawn before anything is asserted, so that it shows what failed."""
-    found = {name: ranks(PRIORS[name].prior, seed=3 + index, **full(name))[0] for index, name in enumerate(ROWS)}
+    found = {name: ranks(PRIORS[name].prior, seed=3, **full(name))[0] for name in ROWS}
     mistakes = mistaken(FULL)
     figure(found, {name: mistakes[name] for name in MISTAKES}).savefig(FIGURE, dpi=100)
-    check(found | mistakes, FULL)
+    check(found | mistakes, FULL, LEVEL)
 
 
 def figure(found: dict[str, np.ndarray], mistakes: dict[str, np.ndarray]) -> Any:
