@@ -109,10 +109,15 @@ def figure(found: dict[str, np.ndarray], mistakes: dict[str, np.ndarray]) -> Any
     low, high = (bound / FULL["size"] - expected for bound in limits(FULL["size"], num_ranks, LEVEL))
     fig = Figure(figsize=(9, 6.5), layout="constrained")
     axes = fig.subplots(2, 2, sharex=True, sharey="row")
-    for ax, quantity, q in zip(axes[0], ("log likelihood", "tanh w1"), (0, 1), strict=True):
-        ax.set_title(f"ranks of the {quantity}" if q == 0 else f"ranks of {quantity}", fontsize=10)
+    for ax, quantity, q in zip(axes[0], ("log likelihood", "first weight (tanh w1)"), (0, 1), strict=True):
+        ax.set_title(f"ranks of the {quantity}", fontsize=10)
         for name, rank in found.items():
-            ax.plot(expected, _excess(rank[:, q], expected, num_ranks), lw=0.9, label=name)
+            out = p_value(rank[:, q], num_ranks) <= LEVEL
+            style = {"color": "C3", "lw": 1.4, "label": name} if out else {"color": "C0", "lw": 0.7, "alpha": 0.7}
+            ax.plot(expected, _excess(rank[:, q], expected, num_ranks), **style)
+        ax.text(0.02, 0.04, f"{len(found)} priors, a line each", transform=ax.transAxes, fontsize=8)
+        if ax.get_legend_handles_labels()[1]:
+            ax.legend(fontsize=8, frameon=False)
     for ax, q in zip(axes[1], (0, 1), strict=True):
         for name, rank in mistakes.items():
             ax.plot(expected, _excess(rank[:, q], expected, num_ranks), lw=1.4, label=name)
@@ -122,7 +127,6 @@ def figure(found: dict[str, np.ndarray], mistakes: dict[str, np.ndarray]) -> Any
         ax.axhline(0.0, color="0.6", lw=0.6)
     axes[0, 0].set_ylabel("share found less expected:\nevery prior")
     axes[1, 0].set_ylabel("share found less expected:\nplanted mistakes")
-    axes[0, 1].legend(fontsize=7, ncols=2, frameon=False)
     axes[1, 1].legend(fontsize=8, frameon=False)
     fig.suptitle(
         f"Calibration of NUTS: {FULL['size']} simulated regressions for each prior. Gray: where all lines lie, but for 1 run in 1000",
