@@ -21,7 +21,7 @@ class Fault(NamedTuple):
     tests: tuple[str, ...]
 
 
-ENUMERATION, FORMS, MARGINAL = "test_enumeration.py", "test_forms.py", "test_marginal.py"
+ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py", "test_marginal.py", "test_known_densities.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
 WRITTEN = "test_log_joints.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
@@ -246,7 +246,7 @@ FAULTS = {
         "/ scale - np.log(2 * scale)",
         "/ scale - np.log(scale)",
         "half of the Laplace density is missing",
-        (MARGINAL, "-k", "known_density"),
+        (DENSITIES, "-k", "known_density"),
     ),
     "responsibility": Fault(
         "marginal.py",
@@ -267,7 +267,7 @@ FAULTS = {
         "special.gammaln(m - half) - special.gammaln(m) + half * math.log(m",
         "special.gammaln(m - half) - special.gammaln(m) - half * math.log(m",
         "E[ξ²] with the scale upside down",
-        (MARGINAL, "-k", "moments"),
+        (DENSITIES, "-k", "moments or power_means"),
     ),
     # --- the languages
     "shared_gate_drawn": Fault(

@@ -63,10 +63,10 @@ def _regression() -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _regression_model(form: str) -> Callable[..., Any]:
+def _regression_model(form: str, prior: ScaleMixture | None = None) -> Callable[..., Any]:
     def model(ppl: Any, x: Any, y: Any) -> Any:
         likelihood = Gaussian(scale=0.5)
-        return models.linear(ppl, x, y, prior=SPIKE, bias_prior=None, likelihood=likelihood, parametrization=form)
+        return models.linear(ppl, x, y, prior=prior or SPIKE, bias_prior=None, likelihood=likelihood, parametrization=form)
 
     return model
 
@@ -82,6 +82,25 @@ def test_log_evidence_of_the_regression_by_enumeration() -> None:
         law = stats.multivariate_normal(np.zeros(20), 0.25 * np.eye(20) + (x * variance) @ x.T)
         terms.append(law.logpdf(y) + np.sum(np.where(gate == 1.0, math.log(0.3), math.log(0.7))))
     assert math.isclose(special.logsumexp(terms), -20.8507524, abs_tol=1e-6)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_point_spike_regression_by_enumeration(language: str) -> None:
+    """Rows I15 and I16: p(y, g) = p(y, g, z)/p(z | y, g) at any z, summed over all 2⁸ settings g of the gates."""
+    x, y = _regression()
+    gates = _all_gates(8)
+    z = np.random.default_rng(5).normal(size=(256, 8))
+    log_joint = _log_densities(language, _regression_model("expanded", SpikeAndSlab(0.3)), {"w1_noise": gates, "w1_base": z}, x, y)
+    log_posterior = np.empty(256)
+    for i, gate in enumerate(gates):
+        precision = np.eye(8) + 4.0 * np.outer(gate, gate) * (x.T @ x)
+        mean = np.linalg.solve(precision, 4.0 * gate * (x.T @ y))
+        log_posterior[i] = stats.multivariate_normal(mean, np.linalg.inv(precision)).logpdf(z[i])
+    log_evidence = log_joint - log_posterior
+    total = special.logsumexp(log_evidence)
+    assert math.isclose(total, KNOWN["I15"].value, rel_tol=1e-8)
+    expected = [KNOWN[f"I16.{j}"].value for j in range(1, 9)]
+    np.testing.assert_allclose(np.exp(log_evidence - total) @ gates, expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
