@@ -20,8 +20,8 @@ FIGURE = Path(__file__).parents[1] / "docs" / "calibration.png"
 # Proper priors in which a gradient cannot move, whatever the form: their posteriors are held against enumeration (test_enumeration.py).
 LEFT_OUT = {"point_spike", "shared_gates", "stochastic_depth"}
 ROWS = [name for name in PRIORS if name not in LEFT_OUT]
-FALSE_ALARM = 1e-3  # that any of the rows fails by chance, in any quantity: of all in the full run, and of the two in the fast tests
-LEVEL, LEVEL_OF_TWO = (FALSE_ALARM / (rows * len(QUANTITIES)) for rows in (len(ROWS) + 1, 2))
+FALSE_ALARM = 1e-3  # that any of the rows fails by chance, in any quantity: of all in the full run, and of the one in the fast test
+LEVEL, LEVEL_OF_ONE = (FALSE_ALARM / (rows * len(QUANTITIES)) for rows in (len(ROWS) + 1, 1))
 
 # A standard deviation taken for a variance, a factor of 2 in it, a likelihood that counts a quarter (its sd taken twice as large).
 SCALE = 0.4
@@ -84,11 +84,7 @@ def test_what_is_left_out_is_what_nuts_refuses(name: str) -> None:
 
 
 def test_laplace_is_calibrated_and_the_mistakes_are_found() -> None:
-    check(mistaken(SMALL), SMALL, LEVEL_OF_TWO)
-
-
-def test_the_regularized_horseshoe_is_calibrated() -> None:
-    check({"regularized_horseshoe": ranks(PRIORS["regularized_horseshoe"].prior, seed=2, **SMALL)[0]}, SMALL, LEVEL_OF_TWO)
+    check(mistaken(SMALL), SMALL, LEVEL_OF_ONE)
 
 
 @pytest.mark.slow
