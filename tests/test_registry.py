@@ -197,3 +197,25 @@ def test_draws_of_one_language_have_their_log_joint_in_the_other() -> None:
     np.testing.assert_allclose(value2, value, rtol=RTOL)
     for name in flat:
         np.testing.assert_allclose(gradient2[name], gradient[name], rtol=RTOL, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_prior_knows_what_it_has_and_where_a_sampler_can_move(name: str) -> None:
+    prior = PRIORS[name].prior
+    assert prior.proper
+    assert set(prior.sampleable) <= set(prior.parametrizations) <= set(registry.ALL_FORMS)
+    gates = any(factor.noise.discrete for factor in prior.factors)
+    assert prior.sampleable == (tuple(form for form in prior.parametrizations if form == "marginal") if gates else prior.parametrizations)
+
+
+@pytest.mark.parametrize("ppl", [in_numpyro, in_pyro], ids=lambda ppl: ppl.name)
+@pytest.mark.parametrize("name", VARIATIONAL_PRIORS)
+def test_a_sampler_is_refused_a_prior_without_a_posterior(name: str, ppl: Any) -> None:
+    prior = VARIATIONAL_PRIORS[name]
+    assert not prior.proper and not prior.parametrizations and not prior.sampleable
+
+    def model(ppl: Any, x: Any, y: Any) -> Any:
+        return models.linear(ppl, x, y, prior=prior)
+
+    with pytest.raises(ValueError, match=r"improper.*use sm\."):
+        inference.nuts.fit(ppl, model, np.ones((3, 2)), np.ones(3), seed=0)

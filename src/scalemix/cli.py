@@ -20,8 +20,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from scalemix.prior_command import prior
-from scalemix.terminal import console
-from scalemix.terminal import refuse as _refuse
+from scalemix.terminal import console, refuse
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison
@@ -118,13 +117,13 @@ def _read(data: Path | None, target: str | None, seed: int) -> Regression:
     from scalemix.data import DataError, diabetes, read_csv
 
     if data is None and target is not None:
-        _refuse("--target goes with --data: give the CSV file it is a column of")
+        refuse("--target goes with --data: give the CSV file it is a column of")
     if data is not None and target is None:
-        _refuse("--data needs --target: name the column to predict")
+        refuse("--data needs --target: name the column to predict")
     try:
         return diabetes(seed=seed) if data is None or target is None else read_csv(data, target, seed=seed)
     except DataError as error:
-        _refuse(str(error))
+        refuse(str(error))
 
 
 def _writable(folder: Path) -> Path:
@@ -135,7 +134,7 @@ def _writable(folder: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        _refuse(f"cannot write to {folder} ({error.strerror}): give --output a folder that you can write to")
+        refuse(f"cannot write to {folder} ({error.strerror}): give --output a folder that you can write to")
     return folder
 
 
@@ -147,12 +146,12 @@ def _cells(regression: Regression, languages: tuple[str, ...], names: list[str] 
     known = list(dict.fromkeys(cell.prior_name for cell in todo))
     for name in names or ():
         if name not in known:
-            _refuse(f"unknown prior {name!r}: give --prior one of {', '.join(known)}")
+            refuse(f"unknown prior {name!r}: give --prior one of {', '.join(known)}")
     try:
         for each in languages:
             language(each)
     except ValueError as error:
-        _refuse(str(error))
+        refuse(str(error))
     return [cell for cell in todo if not names or cell.prior_name in names]
 
 

@@ -104,7 +104,7 @@ def uniform(w: Any, low: float, high: float) -> Array:
 def _log_exp1_difference(w: Array, low: float, high: float) -> Array:
     """log[E₁(w²/2h²) − E₁(w²/2l²)]; as w → 0 it is log(2 log(h/l))."""
     at_high, at_low = (_log_scaled_exp1(w / end) - 0.5 * (w / end) ** 2 for end in (high, low))
-    u = 0.5 * w**2
+    u = 0.5 * np.minimum(w, 1e-6 * low) ** 2
     near_zero = math.log(2 * math.log(high / low)) + np.log1p(-u * (low**-2 - high**-2) / (2 * math.log(high / low)))
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = at_high + np.log1p(-np.exp(at_low - at_high))
@@ -125,10 +125,11 @@ def uniform_variance(w: Any, low: float, high: float) -> Array:
 def _log_half_normal_loss(z: Array) -> Array:
     """log[φ(z) − z Φ(−z)], z ≥ 0; far out by a continued fraction, as the two terms cancel: φ(z) − z Φ(−z) = φ(z) c/(z + c)."""
     near = np.log(np.maximum(1.0 - z * math.sqrt(math.pi / 2) * special.erfcx(z / math.sqrt(2.0)), 1e-300))
-    fraction = np.maximum(z, 3.0) + 60.0 / np.maximum(z, 3.0)
+    beyond = np.maximum(z, 3.0)
+    fraction = beyond
     for k in range(60, 1, -1):
-        fraction = np.maximum(z, 3.0) + k / fraction
-    far = -np.log1p(np.maximum(z, 3.0) * fraction)
+        fraction = beyond + k / fraction
+    far = -np.log1p(beyond * fraction)
     return np.where(z < 3.0, near, far) - 0.5 * z**2 - 0.5 * math.log(2 * math.pi)
 
 

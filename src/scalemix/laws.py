@@ -17,20 +17,20 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Power:
-    """Law of y = xᵖ, x > 0 of the law ``base``: p(y) = p_base(y^{1/p}) y^{1/p − 1}/|p|. The square of a law, the root of another."""
+    """Law of y = xᵖ, p > 0, x > 0 of the law ``base``: p(y) = p_base(y^{1/p}) y^{1/p − 1}/p. The square of a law, the root of another."""
 
     base: Any
     power: float
 
     def support(self) -> tuple[float, float]:
-        low, high = sorted(float(end) ** self.power if end > 0 else 0.0 for end in self.base.support())
-        return low, high
+        low, high = self.base.support()
+        return max(float(low), 0.0) ** self.power, float(high) ** self.power
 
     def logpdf(self, y: Any) -> Array:
         y = np.asarray(y, dtype=float)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             log_y = np.log(y)
-            value = self.base.logpdf(np.exp(log_y / self.power)) + (1.0 / self.power - 1.0) * log_y - math.log(abs(self.power))
+            value = self.base.logpdf(np.exp(log_y / self.power)) + (1.0 / self.power - 1.0) * log_y - math.log(self.power)
         return np.where((y > 0) & (y < math.inf), value, np.where(np.isnan(y), math.nan, -math.inf))
 
     def pdf(self, y: Any) -> Array:

@@ -175,11 +175,8 @@ def hyper_sites(ppl: PPL, dist: Any, name: str, factor: FactorPlan, *, against_w
     """Sample the hyper-parameters of a factor that have laws, viewed so that they broadcast against ξ, or against the weight."""
     values = {}
     for plan in factor.hypers:
-        ndim = len(plan.shape)
-        law = plan.noise.law(dist)
-        value = plan.noise.from_site(ppl, ppl.sample(f"{name}_{plan.label}", law.expand(plan.shape).to_event(ndim) if ndim else law))
         view = plan.weight_view if against_weight else plan.noise_view
-        values[plan.field] = value.reshape((*value.shape[: value.ndim - ndim], *view))
+        values[plan.field] = _viewed(ppl, f"{name}_{plan.label}", plan.noise, plan.noise.law(dist), plan.shape, view)
     return values
 
 
@@ -188,16 +185,22 @@ def noise_site(ppl: PPL, dist: Any, name: str, factor: FactorPlan, hyper: Mappin
 
     ``hyper`` are its hyper-parameters that have laws, where they were sampled before (outside of the plate in which ξ stands).
     """
-    ndim, noise, shape = len(factor.shape), factor.noise, factor.shape
+    noise = factor.noise
     if factor.hypers:
         noise = noise.given(**(hyper_sites(ppl, dist, name, factor, against_weight=False) if hyper is None else hyper))
     law = noise.folded_law(dist) if factor.centering > 0.0 else noise.law(dist)
-    if factor.hypers:
-        shape = (*law.batch_shape[: len(law.batch_shape) - ndim], *shape)
-    xi = noise.from_site(ppl, ppl.sample(f"{name}_{factor.label}", law.expand(shape).to_event(ndim) if ndim else law))
-    if factor.view == factor.shape or xi.ndim == 0:
-        return xi  # broadcasts as it is; in Pyro every operation counts
-    return xi.reshape((*xi.shape[: xi.ndim - ndim], *factor.view))
+    return _viewed(ppl, f"{name}_{factor.label}", noise, law, factor.shape, factor.view)
+
+
+def _viewed(ppl: PPL, site: str, noise: Noise, law: Any, shape: tuple[int, ...], view: tuple[int, ...]) -> Any:
+    """Sample ``shape`` values of ``law`` at a site, and view them as ``view``; batch dimensions of plates stand before both."""
+    if shape:
+        plates = law.batch_shape[: -len(shape)]  # those of hyper-parameters that the law holds
+        law = law.expand((*plates, *shape)).to_event(len(shape))
+    value = noise.from_site(ppl, ppl.sample(site, law))
+    if view == shape or value.ndim == 0:
+        return value  # broadcasts as it is; in Pyro every operation counts
+    return value.reshape((*value.shape[: value.ndim - len(shape)], *view))
 
 
 def _per_cell(scale: Any, ndim: int) -> Any:
@@ -221,6 +224,8 @@ def _power(xi: Any, exponent: float) -> Any:
 
 
 def _record(name: str, prior: ScaleMixture, plan: Plan) -> None:
+    if _SITES.get() is None:
+        return  # a sampler runs the model at every step, and wants no record
     record_site(name, Site(name, "weight", plan.axes, prior, plan.form))
     if not plan.direct:
         record_site(f"{name}_base", Site(name, "base", plan.axes, prior, plan.form))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from scalemix import closed_form
-from scalemix.comparison.canvas import GRAY, NOISE, SIGNAL, line
+from scalemix.comparison.canvas import GRAY, NOISE, SIGNAL, blank_figure, line, plain
 from scalemix.effects import effect_cdf, effect_quantile
 from scalemix.marginal import atom, log_marginal
 from scalemix.priors import ScaleMixture
@@ -57,12 +57,8 @@ def plot_prior(prior: ScaleMixture | Mapping[str, ScaleMixture], *, num_data: in
 
 def _page(priors: Mapping[str, ScaleMixture]) -> tuple[Figure, list[Axes]]:
     """A row of three panels over the legend."""
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise ImportError("figures need matplotlib: install scalemix[plots]") from error
-    figure = Figure(figsize=(12.0, 4.2), dpi=100, layout=ConstrainedLayoutEngine(wspace=0.06))
+    figure = blank_figure(12.0, 4.2)
+    figure.set_layout_engine("constrained", wspace=0.06)
     axes = list(figure.subplots(1, 3))
     handles = [line(name, color=color, width=2.0) for color, name in zip(COLORS, priors, strict=False)]
     normal = "normal with the same 90 % point" if len(priors) == 1 else f"normal with the 90 % point of {next(iter(priors))}"
@@ -70,8 +66,7 @@ def _page(priors: Mapping[str, ScaleMixture]) -> tuple[Figure, list[Axes]]:
     longest = max(len(str(handle.get_label())) for handle in handles)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(max(140 // (longest + 8), 1), 4), frameon=False, fontsize=9)
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=9)
+        plain(ax)
     return figure, axes
 
 

@@ -110,8 +110,4 @@ def _draw_factor(factor: Factor, names: tuple[str, ...], shape: tuple[int, ...],
 
 def draw_noise(noise: Noise, size: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Independent draws of ξ."""
-    if isinstance(noise, Constant):
-        return np.full(size, noise.value)
-    if isinstance(noise, Bernoulli):
-        return np.where(rng.random(size) < noise.mean_inclusion_prob, noise.high, noise.low)
-    return noise.scipy().rvs(size=size, random_state=rng)
+    return np.full(size, noise.value) if isinstance(noise, Constant) else noise.scipy().rvs(size=size, random_state=rng)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalemix.comparison.canvas import line
+from scalemix.comparison.canvas import blank_figure, line, plain
 from scalemix.noise import Noise
 from scalemix.prior_figure import COLORS
 
@@ -42,14 +42,10 @@ def plot_noise_variances(paths: Mapping[str, Path], *, second: Any = None) -> Fi
     Example:
         >>> plot_noise_variances({"Rayleigh": lambda second: noise.Rayleigh((second / 2) ** 0.5)})
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("figures need matplotlib: install scalemix[plots]") from error
     if not 1 <= len(paths) <= len(COLORS):
         raise ValueError(f"plot_noise_variances draws 1 to {len(COLORS)} paths, not {len(paths)}: give as many")
     second = np.linspace(0.1, 6.0, 296) if second is None else np.asarray(second, dtype=float)
-    figure = Figure(figsize=(10.0, 4.4), dpi=100, layout="constrained")
+    figure = blank_figure(10.0, 4.4)
     left, right = figure.subplots(1, 2)
     handles = []
     for color, (label, path) in zip(COLORS, paths.items(), strict=False):
@@ -66,8 +62,7 @@ def plot_noise_variances(paths: Mapping[str, Path], *, second: Any = None) -> Fi
         ax.set_xlabel("E[ξ²]", fontsize=10)
         ax.set_ylabel(quantity, fontsize=10)
         ax.set_xlim(0.0, second.max())
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=9)
+        plain(ax)
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 

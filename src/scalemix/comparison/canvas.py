@@ -20,7 +20,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
-__all__ = ["GRAY", "NOISE", "SIGNAL", "Canvas", "canvas", "dots", "kinds", "line", "panel_title", "share_log_ticks"]
+__all__ = [
+    "GRAY",
+    "NOISE",
+    "SIGNAL",
+    "Canvas",
+    "blank_figure",
+    "canvas",
+    "dots",
+    "kinds",
+    "line",
+    "panel_title",
+    "plain",
+    "share_log_ticks",
+]
 
 SIGNAL, NOISE, GRAY = "#0072B2", "#D55E00", "0.6"  # Okabe and Ito's blue and vermilion: every eye tells them apart
 TITLE_WIDTH = 26
@@ -54,25 +67,38 @@ def canvas(
 
     Raises: ImportError with the remedy if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("figures need matplotlib: install scalemix[plots]") from error
     width = max(1.0 + panel[0] * (sum(widths) if widths is not None else grid[1]), 7.0)
     entry = max(MARK_INCHES + LETTER_INCHES * len(str(handle.get_label())) for handle in legend)
     per_row = min(max(int(width / entry), 1), len(legend))
     foot_height = 0.1 + LEGEND_INCHES * math.ceil(len(legend) / per_row)
     height = 1.0 + panel[1] * grid[0] + foot_height
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    figure = blank_figure(width, height)
     figure.suptitle(title, fontsize=14)
     body, foot = np.asarray(figure.subfigures(2, 1, height_ratios=(height - foot_height, foot_height)))
     foot.legend(handles=list(legend), loc="center", ncols=per_row, frameon=False, fontsize=9)
     shared_x, shared_y = (True, True) if widths is None else ("col", "row")
     axes = body.subplots(*grid, sharex=shared_x, sharey=shared_y, squeeze=False, width_ratios=widths).ravel().tolist()
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=9)
+        plain(ax)
     return Canvas(figure, body, axes)
+
+
+def blank_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches whose parts are laid out so that none covers another.
+
+    Raises: ImportError with the remedy if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("figures need matplotlib: install scalemix[plots]") from error
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def plain(ax: Axes) -> None:
+    """Two spines and small numbers."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=9)
 
 
 def panel_title(label: str, *, note: str = "", width: int = TITLE_WIDTH) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalemix import closed_form
-from scalemix.checks import Deferred, check_between, check_nonnegative, check_positive
+from scalemix.checks import check_between, check_nonnegative, check_positive
 from scalemix.laws import TwoPoint
 from scalemix.noise.base import Noise
 
@@ -105,8 +105,10 @@ class Bernoulli(Noise):
         return dist.TwoScaleNormal(self.inclusion_prob, scale * self.low, scale * self.high, tied=tied)
 
     def marginal_refusal(self, tied: bool) -> str | None:
-        if self.low > 0.0 or (not isinstance(self.inclusion_prob, Deferred) and self.inclusion_prob == 1.0):
-            return None if self.low > 0.0 else f"{self} is a point spike (low = 0), whose law is not a density: use noise.Constant"
+        if self.low > 0.0:
+            return None
+        if self.atom == 0.0:
+            return f"{self} is a point spike (low = 0), whose law is not a density: use noise.Constant"
         return f"{self} has an atom at 0, where w has no density"
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,12 @@ FAR = 745.0  # |ℓ − loc| in units of the scale beyond which a logistic densi
 
 
 @dataclass(frozen=True)
-class _Gate(Noise):
+class _Gate(Noise, ABC):
     """What the two share: ξ as a function of ℓ, and integrals over ℓ, in which both are smooth."""
 
+    @abstractmethod
     def _concrete(self) -> Concrete:
-        raise NotImplementedError
+        """The law of ξ."""
 
     def law(self, dist: Any) -> Any:
         concrete = self._concrete()

@@ -103,8 +103,8 @@ class TwoScaleNormal(TorchDistribution):
         self.tied = tuple(tied)
         low, high = _tensor(low_scale), _tensor(high_scale)
         self.inclusion_prob = torch.as_tensor(inclusion_prob, dtype=low.dtype, device=low.device)
-        shape = torch.broadcast_shapes(self.inclusion_prob.shape, low.shape, high.shape)
-        self.low_scale, self.high_scale = low.expand(shape), high.expand(shape)
+        _, self.low_scale, self.high_scale = torch.broadcast_tensors(self.inclusion_prob, low, high)
+        shape = self.low_scale.shape
         split = len(shape) - max((-axis for axis in self.tied), default=0)
         super().__init__(shape[:split], shape[split:], validate_args=False)
 
