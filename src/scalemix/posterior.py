@@ -67,6 +67,8 @@ class Posterior:
         losses: (steps,) negative ELBO of each step of a variational fit, nats.
         dims, coords: names of the event dimensions of each site, and their labels.
         observed, constant: the data.
+        identified: the quantities by which convergence is judged, (chain, draw, *event), where these are not all the sites: of a network,
+            whose hidden units permute (``scalemix.identified``); empty otherwise.
         prior_draws, predictive_draws: filled by ``complete()``, which needs the model.
     """
 
@@ -82,6 +84,7 @@ class Posterior:
     coords: dict[str, list] = field(default_factory=dict)
     observed: dict[str, np.ndarray] = field(default_factory=dict)
     constant: dict[str, np.ndarray] = field(default_factory=dict)
+    identified: dict[str, np.ndarray] = field(default_factory=dict)
     prior_draws: dict[str, np.ndarray] = field(default_factory=dict)
     predictive_draws: dict[str, np.ndarray] = field(default_factory=dict)
     model: Callable[..., Any] | None = field(default=None, repr=False)
