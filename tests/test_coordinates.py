@@ -77,6 +77,7 @@ def test_reparam_refuses_what_is_no_form(form: Any) -> None:
         sm.reparam(models.linear, form)
 
 
+@pytest.mark.slow
 def test_the_pilots_of_a_network_agree_on_what_is_judged_and_the_model_keeps_what_is_identified() -> None:
     settings = coordinates.Settings(num_pilot_warmup=10, num_pilot_draws=20, max_tree_depth=3, progress=False)
     model = partial(models.mlp, prior=RAYLEIGH, widths=(2,), num_outputs=2, likelihood="categorical")
