@@ -200,8 +200,8 @@ def Horseshoe(  # noqa: N802
     Carvalho, Polson and Scott (2009); with a slab, Piironen and Vehtari (2017), eq. 2.8, and with ``expected_active`` their eq. 3.12.
 
     Args:
-        tau0: scale of τ (default 1). Or say
-        expected_active, num_data: p₀ and N, for tau0 = p₀/((p − p₀)√N), p the number of weights (of units).
+        tau0: scale of τ; 1 by default.
+        expected_active, num_data: p₀ and N, instead of ``tau0``: tau0 = p₀/((p − p₀)√N), p the number of weights (of units).
         per: one λ per index of this axis: per="in" is the horseshoe network, a factor per input unit times a factor per layer (Ghosh,
             Yao and Doshi-Velez, 2018; Louizos, Ullrich and Welling, 2017); ``None`` for one per weight.
         slab_scale, slab_df: c² ~ InvGamma(slab_df/2, slab_df·slab_scale²/2); ``None`` is the plain horseshoe, which NUTS samples badly.
