@@ -1,4 +1,4 @@
-"""Planted faults: mistakes of formulas (and of what is said of them) that the tests must notice, each a change of a few characters in one file.
+"""Planted faults: mistakes of formulas (and of what is said of them) that the tests must notice, each a small change in one file.
 
 ``test_planted_faults.py`` (slow suite) plants them one at a time in a copy of the sources and runs the tests named beside them, which must
 fail. Most are in code that both languages share, where comparing the two languages shows nothing: an outside value has to be off.
