@@ -21,6 +21,7 @@ PUBLIC = (
     "scalemix.inference.nuts",
     "scalemix.inference.svi",
     "scalemix.inference.mean_field",
+    "scalemix.inference.coordinates",
     "scalemix.comparison",
     "scalemix.testing",
     "scalemix.language",

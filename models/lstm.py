@@ -9,6 +9,7 @@ import numpy as np
 
 from scalemix.checks import check_positive_int
 from scalemix.dense import split_per_example
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
@@ -23,6 +24,7 @@ __all__ = ["lstm"]
 AXES = ("in", "gate", "out")
 
 
+@identified_by(HiddenUnits(first="w"))
 def lstm(
     ppl: PPL,
     x: Any,

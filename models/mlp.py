@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import activation_named, add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["mlp"]
 
 
+@identified_by(HiddenUnits(first="w1"))
 def mlp(
     ppl: PPL,
     x: Any,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix.checks import check_positive_int
 from scalemix.dense import layer_noise
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import activation_named, add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["resnet"]
 
 
+@identified_by(HiddenUnits(first="w_in"))
 def resnet(
     ppl: PPL,
     x: Any,

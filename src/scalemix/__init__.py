@@ -20,9 +20,11 @@ from scalemix import likelihoods, noise
 from scalemix.effects import effect_cdf, effect_quantile, effect_sd
 from scalemix.elicitation import elicit_active, elicit_scale
 from scalemix.hyper import ExpectedActive
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.jensen import JensenGap, hierarchical_gap, jensen_gap
 from scalemix.language import native
 from scalemix.marginal import atom, inclusion_prob, log_marginal
+from scalemix.plan import reparam
 from scalemix.posterior import Posterior, Prediction
 from scalemix.predictive import PriorPredictive, prior_predictive
 from scalemix.priors import (
@@ -51,6 +53,7 @@ __all__ = [
     "ExpectedActive",
     "GaussianUniform",
     "GaussianUniformMaximized",
+    "HiddenUnits",
     "Horseshoe",
     "JensenGap",
     "Laplace",
@@ -72,6 +75,7 @@ __all__ = [
     "elicit_active",
     "elicit_scale",
     "hierarchical_gap",
+    "identified_by",
     "inclusion_prob",
     "jensen_gap",
     "likelihoods",
@@ -82,6 +86,7 @@ __all__ = [
     "plot_noise_variances",
     "plot_prior",
     "prior_predictive",
+    "reparam",
     "shrinkage_factor",
 ]
 

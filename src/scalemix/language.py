@@ -31,6 +31,7 @@ def native(model: Model) -> Model:
         return model(*args, **kwargs)
 
     adapted.__name__ = getattr(model, "__name__", "model")
+    adapted.__dict__.update(vars(model) if hasattr(model, "__dict__") else {})  # what ``identified_by`` said of it
     return adapted
 
 

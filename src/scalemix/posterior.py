@@ -68,6 +68,8 @@ class Posterior:
         losses: (steps,) negative ELBO of each step of a variational fit, nats.
         dims, coords: names of the event dimensions of each site, and their labels.
         observed, constant: the data.
+        identified: the quantities by which convergence is judged, (chain, draw, *event), where these are not all the sites: of a network,
+            whose hidden units permute (``scalemix.identified``); empty otherwise.
         prior_draws, predictive_draws: filled by ``complete()``, which needs the model.
         model, data: what was fitted, and to what; a posterior that was loaded has the model it was given.
     """
@@ -84,6 +86,7 @@ class Posterior:
     coords: dict[str, list] = field(default_factory=dict)
     observed: dict[str, np.ndarray] = field(default_factory=dict)
     constant: dict[str, np.ndarray] = field(default_factory=dict)
+    identified: dict[str, np.ndarray] = field(default_factory=dict)
     prior_draws: dict[str, np.ndarray] = field(default_factory=dict)
     predictive_draws: dict[str, np.ndarray] = field(default_factory=dict)
     model: Callable[..., Any] | None = field(default=None, repr=False)
