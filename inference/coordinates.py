@@ -34,6 +34,10 @@ class Settings(nuts.Settings):
 
     Args:
         num_pilot_warmup, num_pilot_draws, num_pilot_chains: iterations and chains of each pilot.
+
+    Other arguments as in ``scalemix.inference.nuts.Settings``.
+
+    Raises: as there, ValueError for a number or a choice out of range.
     """
 
     num_pilot_warmup: int = 300
@@ -78,6 +82,8 @@ def pilots(
 ) -> list[Pilot]:
     """Try each form in short chains; the best comes first.
 
+    Other arguments as in ``scalemix.inference.nuts.fit``.
+
     Args:
         forms: which to try; ``None`` for every form that changes the model, and the centering halfway. Weights whose parametrization the
             model itself says keep it.
@@ -107,9 +113,10 @@ def fit(
     num_data: int | None = None,
     forms: Sequence[str | float] | None = None,
 ) -> Posterior:
-    """Sample by NUTS in the form whose pilot was best. ``info.notes`` has a line for each pilot, the best first.
+    """Sample p(θ | y) ∝ p(y | θ) p(θ) by NUTS in the form whose pilot was best. ``info.notes`` has a line for each pilot, the best first.
 
-    Arguments and errors as in ``pilots``; ``posterior.model`` is the model in the chosen form.
+    The forms: Papaspiliopoulos, Roberts and Sköld (2007). Arguments and errors as in ``pilots``; ``posterior.model`` is the model in the
+    chosen form.
     """
     settings = Settings() if settings is None else settings
     tried = pilots(ppl, model, *data, seed=seed, settings=settings, num_data=num_data, forms=forms)

@@ -1,6 +1,15 @@
 """scalemix: dropout is a prior. Gaussian scale mixtures w = ξ·z for Pyro and NumPyro, fitted by SVI and by NUTS, and compared.
 
 Importing this loads neither torch nor jax; ``import scalemix.pyro`` or ``import scalemix.numpyro`` brings a language.
+
+Where to look: the priors below, the laws of ξ in ``scalemix.noise``, ready models in ``scalemix.models``, ways to fit in
+``scalemix.inference``, what a model of one's own may use in ``scalemix.language.PPL``, and what is made of the fits in
+``scalemix.comparison``. Cited most:
+
+- Nalisnick and Smyth (2018), "Unifying the Dropout Family Through Structured Shrinkage Priors", arXiv:1810.04045v1: the noises, the tyings.
+- Liu, Dong, Zhang, Gong and Shi (2019), "Variational Bayesian Dropout with a Hierarchical Prior", CVPR: the Gaussian-uniform prior.
+- Piironen and Vehtari (2017), "Sparsity information and regularization in the horseshoe and other shrinkage priors", EJS 11.
+- Saha, Liu and Liang (2024), "Efficient Model Compression for Bayesian Neural Networks", arXiv:2411.00273: spike and slab with two scales.
 """
 
 from __future__ import annotations

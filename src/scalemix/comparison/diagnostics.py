@@ -31,7 +31,10 @@ NEARLY_MIXED, SLOW_MIXING = 1.05, 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceRule:
-    """The limits of a reference."""
+    """The limits of a reference: R-hat ≤ max_rhat, ESS ≥ min_ess, E-BFMI > min_bfmi, divergences ≤ max_divergence_fraction of the draws.
+
+    R-hat and ESS: Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021); E-BFMI: Betancourt (2016).
+    """
 
     max_rhat: float = 1.01
     min_ess: float = 400.0
@@ -41,15 +44,18 @@ class ReferenceRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
-    """The numbers of one MCMC fit. ``*_at`` names the scalar a number belongs to, e.g. ``w1_noise[3]``.
+    """The numbers of one MCMC fit.
 
     Attributes:
         worst_rhat: largest rank-normalized split R-hat; inf if something never moves, nan if there is but one chain.
         min_ess_bulk, min_ess_tail: least effective numbers of draws.
+        worst_rhat_at, min_ess_bulk_at, min_ess_tail_at: the scalar that number belongs to, e.g. ``w1_noise[3]``.
         e_bfmi: least over chains; nan if the sampler reports no energy.
-        divergences: their number, all chains; ``divergence_fraction`` of all draws.
-        unidentified_rhat: largest R-hat of the sampled sites by which the model is not judged; nan if it is judged by all.
+        divergences, divergence_fraction: their number, all chains, and of all draws.
+        unidentified_rhat, unidentified_rhat_at: largest R-hat of the sampled sites by which the model is not judged, nan if it is judged by
+            all; and of which scalar.
         saturation: fraction of draws whose trajectory was cut at the largest tree depth; nan if unknown.
+        num_chains, num_draws: chains, and draws of each.
         is_reference: whether the rule holds.
         reasons: what breaks the rule, one clause each; empty if nothing does.
         remedy: what to do about it; empty if nothing is wrong.
@@ -144,7 +150,11 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
 
 
 def energy_bfmi(energy: np.ndarray) -> np.ndarray:
-    """Energy's Bayesian fraction of missing information per chain, E[(Eₜ - Eₜ₋₁)²]/Var(E), from energies (chain, draw): (chain,)."""
+    """Bayesian fraction of missing information E-BFMI = E[(Eₜ − Eₜ₋₁)²]/Var(E) of each chain, (chain,): Betancourt (2016).
+
+    Args:
+        energy: of each draw, (chain, draw).
+    """
     energy = np.asarray(energy, dtype=float)
     variance = energy.var(axis=1, ddof=1)
     steps = np.mean(np.diff(energy, axis=1) ** 2, axis=1)

@@ -18,9 +18,11 @@ __all__ = ["coefficient_draws", "monte_carlo_floor", "wasserstein", "weight_site
 
 
 def weight_sites(posterior: Posterior) -> tuple[str, ...]:
-    """The sites that hold coefficients: arrays that are no auxiliary site (``w1_noise``, ``w1_base``, …) of another.
+    """The sites of ``posterior`` that hold coefficients: arrays that are no auxiliary site (``w1_noise``, ``w1_base``, …) of another.
 
-    Scalars (intercept, observation scale) are left out. Raises: ValueError if nothing is left.
+    Scalars (intercept, observation scale) are left out.
+
+    Raises: ValueError if nothing is left.
     """
     names = posterior.draws
     found = tuple(
@@ -34,14 +36,14 @@ def weight_sites(posterior: Posterior) -> tuple[str, ...]:
 
 
 def coefficient_draws(posterior: Posterior, sites: Sequence[str] | None = None) -> np.ndarray:
-    """Draws of all coefficients, (chain, draw, k)."""
+    """Draws of all coefficients of ``posterior``, (chain, draw, k), or of the ``sites`` named."""
     chosen = weight_sites(posterior) if sites is None else sites
     parts = [np.asarray(posterior.draws[name], dtype=float) for name in chosen]
     return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1)
 
 
 def wasserstein(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """W₁ between the marginals of draws (..., k) and (..., k), one per coordinate: (k,).
+    """W₁ = ∫ |F₁(x) − F₂(x)| dx between the marginals of the draws ``first`` and ``second``, (..., k) each: (k,), one per coordinate.
 
     Raises: ValueError if the numbers of coordinates differ.
     """

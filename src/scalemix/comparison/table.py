@@ -29,7 +29,7 @@ class Comparison:
     """What ``compare`` found.
 
     Attributes:
-        table: one row a fit, indexed by its name; numbers in full precision, nan where there is nothing to say. Columns: ``COLUMNS``.
+        table: one row a fit, indexed by its name; numbers in full precision, nan where there is nothing to say.
         verdicts: the table in words, sentences grouped by prior.
         fits: all that was computed, by name.
         references: by prior, the fit the others are measured against and whether it is valid.
@@ -54,6 +54,7 @@ class Comparison:
         """The figures by name, written as PNG files if a directory is given; a figure that has nothing to show is left out.
 
         Args:
+            directory: where to write them; ``None`` writes nothing.
             noise_prefix: columns whose label begins so are known to be noise, and are told apart from the others.
         """
         from scalemix.comparison.figures import figures_of
@@ -66,7 +67,10 @@ class Comparison:
         return figures
 
     def report(self, path: str | Path, *, noise_prefix: str = "noise_") -> Path:
-        """Write ``table.csv``, ``table.md``, the figures and ``report.md`` with all of it into the folder ``path``; returns report.md."""
+        """Write ``table.csv``, ``table.md``, the figures and ``report.md`` with all of it into the folder ``path``; returns report.md.
+
+        ``noise_prefix`` as in :meth:`plot`.
+        """
         from scalemix.comparison.report import write_report
 
         return write_report(self, Path(path), noise_prefix=noise_prefix)

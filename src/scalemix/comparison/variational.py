@@ -52,6 +52,9 @@ def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float
 
     Args:
         losses: (steps,) negative ELBO of each step, nats, noisy.
+        fraction: of the steps, at their end, is looked at.
+        min_movement: in nats; less is standing still.
+        num_errors: standard errors of the movement; less is noise.
     """
     elbo = -np.asarray(losses, dtype=float).reshape(-1)
     window = max(math.ceil(elbo.size * fraction), 1) if elbo.size else 0
@@ -81,7 +84,12 @@ def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float
 
 
 def guide_khat(posterior: Posterior) -> float:
-    """k-hat of the ratios p(θ, y)/q(θ) at draws of the guide: below ``khat_threshold(S)`` they can be reweighted to the posterior.
+    """k-hat of the ratios p(θ, y)/q(θ) at draws of the guide: k-hat ≤ ``khat_threshold(S)`` lets them be reweighted to the posterior.
+
+    Yao, Vehtari, Simpson and Gelman (2018).
+
+    Args:
+        posterior: a variational fit.
 
     Raises: ValueError for a posterior that has no guide.
     """
@@ -89,10 +97,16 @@ def guide_khat(posterior: Posterior) -> float:
 
 
 def guide_loo(posterior: Posterior, *, khat: float | None = None) -> Loo:
-    """Leave-one-out of the posterior by draws of a guide, weights p(θ, y)/q(θ)/p(yᵢ | θ); blank where k-hat exceeds its threshold.
+    """Leave-one-out of the posterior by draws θ ~ q of a guide, weights ∝ p(θ, y)/q(θ)/p(yᵢ | θ); blank where k-hat exceeds its threshold.
 
-    The draws are the guide's and the weights correct for that, so this estimates the elpd of the exact posterior: plain PSIS-LOO on draws
-    of a guide takes q for the posterior and is wrong.
+    Magnusson, Andersen, Jonasson and Vehtari (2019). The draws are the guide's and the weights correct for that, so this estimates the elpd
+    of the exact posterior: plain PSIS-LOO on draws of a guide takes q for the posterior and is wrong.
+
+    Args:
+        posterior: a variational fit.
+        khat: of the guide, if it has been computed (:func:`guide_khat`).
+
+    Raises: ValueError for a posterior that has no guide, or no pointwise log-likelihood.
     """
     ratios = _log_ratios(posterior)
     khat = psis(ratios.reshape(-1))[1] if khat is None else khat
