@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,8 +25,22 @@ __all__ = ["evaluate", "nuts", "precision", "predict", "sample_prior", "structur
 @contextmanager
 def precision(dtype: str, device: str) -> Iterator[None]:
     platforms = {"cpu": "cpu", "gpu": "gpu"}
-    with jax.enable_x64(dtype == "float64"), jax.default_device(jax.devices(platforms[device])[0]):
+    x64 = dtype == "float64"
+    with jax.enable_x64(x64), _in_other_threads(x64), jax.default_device(jax.devices(platforms[device])[0]):
         yield
+
+
+@contextmanager
+def _in_other_threads(x64: bool) -> Iterator[None]:
+    """``jax.enable_x64`` holds for this thread, and XLA may call a progress bar back from another, which then returns the other int."""
+    with ThreadPoolExecutor(1) as other:
+        before = other.submit(lambda: jax.config.jax_enable_x64).result()
+    jax.config.update("jax_enable_x64", x64)
+    try:
+        yield
+    finally:
+        jax.effects_barrier()
+        jax.config.update("jax_enable_x64", before)
 
 
 def structure(model: Model, data: tuple, *, seed: int) -> Structure:
