@@ -122,17 +122,19 @@ def test_density_and_moments(drawn: Combination) -> None:
         assert math.sqrt(np.sum(weight * density * np.exp(2 * t))) == pytest.approx(sd, rel=rel)
 
 
+@pytest.mark.slow
 @each_combination
 def test_draws_have_the_law_in_every_form(drawn: Combination) -> None:
     prior, row = drawn.prior, drawn.layout
     outside = _scipy_draws(prior, NUM_CELLS)
-    _check_law(prior, outside)
+    _check_law(drawn, outside)
     for form in {"drawn": drawn.form, **{form: form for form in ALL_FORMS}}.values():
         if drawn.exists(form):
             w = prior_draws(drawn.language, prior, row.shape, form, axes=row.axes, num_cells=NUM_CELLS)
             one = w.reshape(NUM_CELLS, -1)[:, -1]  # of weights that share a noise
-            _check_law(prior, one)
+            _check_law(drawn, one)
             assert stats.ks_2samp(np.abs(one), np.abs(outside), method="asymp").pvalue > P_VALUE, form
+            assert stats.ks_2samp(np.abs(2.0 * one), np.abs(outside), method="asymp").pvalue < P_VALUE, form
 
 
 @each_combination
@@ -176,11 +178,11 @@ def _accuracy(drawn: Combination) -> float:
     return 1e-2 if any(value > 1e-3 for value in pdf_at_end) else 1e-6
 
 
-def _check_law(prior: ScaleMixture, w: np.ndarray) -> None:
-    zeros = int(np.sum(w == 0.0))
-    assert stats.binomtest(zeros, w.size, atom(prior)).pvalue > P_VALUE
-    assert p_value(prior, w[w != 0.0]) > P_VALUE
-    assert p_value(prior, 2.0 * w[w != 0.0]) < P_VALUE
+def _check_law(drawn: Combination, w: np.ndarray) -> None:
+    assert stats.binomtest(int(np.sum(w == 0.0)), w.size, atom(drawn.prior)).pvalue > P_VALUE
+    if _accuracy(drawn) <= 1e-6:  # else SciPy's draws are the judge alone
+        assert p_value(drawn.prior, w[w != 0.0]) > P_VALUE
+        assert p_value(drawn.prior, 2.0 * w[w != 0.0]) < P_VALUE
 
 
 def _scipy_draws(prior: ScaleMixture, size: int) -> np.ndarray:
