@@ -23,7 +23,7 @@ class Fault(NamedTuple):
 
 ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py", "test_marginal.py", "test_known_densities.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
-WRITTEN = "test_log_joints.py"
+WRITTEN, GRADIENTS, COMBINATIONS = "test_log_joints.py", "test_gradients.py", "test_combinations.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 REFERENCE = "test_reference.py"
 
@@ -428,5 +428,26 @@ FAULTS = {
         "(*, n, num_outputs), of h (*, n, in)",
         "the asterisks of two shapes are taken for italics",
         (REFERENCE, "-k", "markup"),
+    ),
+    "square_of_a_small_scale": Fault(
+        "pyro/distributions.py",
+        "-0.5 * ((value - self.loc) / self.scale) ** 2",
+        "-0.5 * (value - self.loc) ** 2 / self.scale**2",
+        "the square of a scale leaves the range of float32 where the density does not",
+        (GRADIENTS, "-k", "horseshoe-hierarchical-pyro-float32"),
+    ),
+    "open_gate_forgotten": Fault(
+        "marginal.py",
+        "return np.logaddexp(is_open, _log_density(",
+        "return np.logaddexp(-math.inf + 0.0 * is_open, _log_density(",
+        "P(ξ = 1) of a hard-concrete gate beside other noises is left out",
+        (COMBINATIONS, "-k", "open_gate"),
+    ),
+    "scan_of_no_steps": Fault(
+        "pyro/primitives.py",
+        "return carry if length else init,",
+        "return carry,",
+        "the trial step of a scan of no steps moves the state",
+        (RECURRENT, "-k", "no_steps"),
     ),
 }

@@ -188,8 +188,11 @@ class PPL(Protocol):
     def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
         """Run ``carry, out = step(carry, x)`` over the first axis of ``xs``: the last carry, and the outs stacked along a first axis.
 
-        The first carry is ``init``; it, ``xs`` and outs are arrays or tuples of arrays; an out may be ``None``. Sites stay outside: sample
-        weights before the loop, which is compiled as one step in NumPyro and is a Python loop in Pyro.
+        ``init``, ``xs`` and outs are arrays or tuples of arrays; an out may be ``None``. Of no steps the carry is ``init`` and the outs
+        have a first axis of length 0. Sites stay outside: sample weights before the loop, which is compiled as one step in NumPyro and is
+        a Python loop in Pyro; both may run ``step`` once more than there are steps, to see what it gives.
+
+        Raises: ValueError if there is nothing to run over, or the arrays of ``xs`` differ in length.
         """
         ...
 
