@@ -84,7 +84,16 @@ def _combinations() -> Iterator[Combination]:
 
 
 COMBINATIONS = list(_combinations())
-each_combination = pytest.mark.parametrize("drawn", COMBINATIONS, ids=[f"{i}-{drawn.id}" for i, drawn in enumerate(COMBINATIONS)])
+IDS = [f"{i}-{drawn.id}" for i, drawn in enumerate(COMBINATIONS)]
+NUM_FAST = 5  # of those whose log joints are compared: what JAX compiles for one takes some seconds
+each_combination = pytest.mark.parametrize("drawn", COMBINATIONS, ids=IDS)
+each_in_turn = pytest.mark.parametrize(
+    "drawn",
+    [
+        pytest.param(drawn, id=name, marks=[pytest.mark.slow] if i >= NUM_FAST else [])
+        for i, (drawn, name) in enumerate(zip(COMBINATIONS, IDS, strict=True))
+    ],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +146,7 @@ def test_draws_have_the_law_in_every_form(drawn: Combination) -> None:
             assert stats.ks_2samp(np.abs(2.0 * one), np.abs(outside), method="asymp").pvalue < P_VALUE, form
 
 
-@each_combination
+@each_in_turn
 def test_log_joint_and_shapes_in_both_languages(drawn: Combination) -> None:
     row = drawn.layout
 
