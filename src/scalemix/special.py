@@ -10,7 +10,6 @@ from typing import Any
 
 __all__ = [
     "horseshoe_log_prob",
-    "log_interval",
     "log_scaled_exp1",
     "log_uniform_log_prob",
     "mills_fraction",
@@ -90,17 +89,6 @@ def _log_tail(xp: Any, z: Any) -> Any:
     return xp.where(
         z < 3.0, xp.log(0.5 * xp.erfc(near * SQRT_HALF)), -xp.log(far + 1.0 / mills_fraction(far)) - 0.5 * far**2 - HALF_LOG_2PI
     )
-
-
-def log_interval(xp: Any, low: Any, high: Any) -> Any:
-    """log[Φ(high) − Φ(low)], low < high, with finite gradients however far out both are."""
-    mirrored = low + high < 0.0
-    start, end = xp.where(mirrored, -high, low), xp.where(mirrored, -low, high)
-    below = start < 0.0
-    tail, rest = _log_tail(xp, xp.where(below, 0.0, start)), _log_tail(xp, end)
-    inside = xp.log1p(-xp.exp(_log_tail(xp, xp.where(below, -start, 1.0))) - xp.exp(xp.where(below, rest, _log_tail(xp, 1.0 + 0.0 * end))))
-    beside = tail + xp.log1p(-xp.exp(xp.where(below, -1.0, rest - tail)))
-    return xp.where(below, inside, beside)
 
 
 def mills_fraction(z: Any) -> Any:

@@ -117,7 +117,8 @@ def dynamic_regularizer(
 def dynamic_regularizer_bound(weights: Any, *, strength: float, num_draws: int, fraction: float, threshold: float) -> Any:
     """λ S √(s_p (1 − T)) ‖w‖ ≥ E R of the norm form, if each entry is selected with probability s_p (1 − T).
 
-    That is so if a share s_p of P is uniform on (0, 1) and the rest is 0. By Jensen's inequality; in place of eq. 7, whose √(s_p S (1 − T)/N) is no bound.
+    That is so if a share s_p of P is uniform on (0, 1) and the rest is 0. By Jensen's inequality.
+    In place of eq. 7, whose √(s_p S (1 − T)/N) ‖w‖ is no bound.
 
     Args:
         weights: an array of any shape; strength, num_draws, fraction, threshold: λ, S, s_p and T.

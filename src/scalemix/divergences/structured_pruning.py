@@ -10,10 +10,11 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy import special
 
-from scalemix.arrays import arrays, clip, safe_sqrt
+from scalemix.arrays import arrays, clip
 from scalemix.checks import check_number
-from scalemix.special import log_interval, mills_fraction
+from scalemix.special import mills_fraction
 
 __all__ = ["truncated_log_uniform", "truncated_log_uniform_moments"]
 
@@ -37,8 +38,9 @@ def truncated_log_uniform(loc: Any, scale: Any, *, low: float = -20.0, high: flo
     """
     _check(low, high)
     xp, loc, scale = arrays(loc, scale)
-    center, width = xp.abs(0.5 * (low + high) - loc) / scale, (high - low) / scale  # the same for loc mirrored about the middle
-    start = center - 0.5 * width
+    above = loc > 0.5 * (low + high)  # the divergence of a law mirrored about the middle is the same
+    start, width = xp.where(above, loc - high, low - loc) / scale, (high - low) / scale
+    center = start + 0.5 * width
     narrow = (width < 1.0) & (center * width < 4.0)
     far = (start > FAR) & ~narrow
     usual = ~(far | narrow)
@@ -50,14 +52,19 @@ def truncated_log_uniform(loc: Any, scale: Any, *, low: float = -20.0, high: flo
 def truncated_log_uniform_moments(loc: Any, scale: Any, *, low: float = -20.0, high: float = 0.0) -> tuple[Any, Any]:
     """(E[θ], E[θ]/√Var[θ]) of θ with log θ ~ TruncN(μ, σ²; [a, b]): what multiplies a unit at test time, and what it is dropped by (< 1).
 
-    E[θᵏ] = e^{kμ + k²σ²/2} [Φ(β − kσ) − Φ(α − kσ)]/Z (eq. 16). Arguments, shapes and errors are those of ``truncated_log_uniform``.
+    E[θᵏ] = e^{kμ + k²σ²/2} [Φ(β − kσ) − Φ(α − kσ)]/Z (eq. 16). In NumPy: nothing is trained with it. Otherwise the arguments, shapes and
+    errors are those of ``truncated_log_uniform``.
     """
     _check(low, high)
-    xp, loc, scale = arrays(loc, scale)
-    alpha, beta = (low - loc) / scale, (high - loc) / scale
-    log_z = log_interval(xp, alpha, beta)
-    first, second = (k * loc + 0.5 * (k * scale) ** 2 + log_interval(xp, alpha - k * scale, beta - k * scale) - log_z for k in (1, 2))
-    return xp.exp(first), 1.0 / safe_sqrt(xp, xp.exp(second - 2.0 * first) - 1.0)
+    loc, scale = np.asarray(loc, dtype=float), np.asarray(scale, dtype=float)
+
+    def log_mass(shift: Any) -> Any:
+        start, end = (low - loc) / scale - shift, (high - loc) / scale - shift
+        start, end = np.where(start + end < 0.0, start, -end), np.where(start + end < 0.0, end, -start)  # in the left tail
+        return special.log_ndtr(end) + np.log1p(-np.exp(special.log_ndtr(start) - special.log_ndtr(end)))
+
+    first, second = (k * loc + 0.5 * (k * scale) ** 2 + log_mass(k * scale) - log_mass(0.0) for k in (1, 2))
+    return np.exp(first), 1.0 / np.sqrt(np.expm1(second - 2.0 * first))
 
 
 def _near(xp: Any, start: Any, width: Any) -> Any:

@@ -26,7 +26,7 @@ def log_alpha(mean: Any, scale: Any) -> Any:
     size = xp.abs(mean)
     kept = (size > 0.0) & (scale > 0.0)
     ratio = 2.0 * (xp.log(xp.where(kept, scale, 1.0)) - xp.log(xp.where(kept, size, 1.0)))
-    return clip(xp, xp.where(kept, ratio, xp.where(size > 0.0, -EDGE, EDGE)), -EDGE, EDGE)
+    return clip(xp, xp.where(kept, ratio, xp.where(size > 0.0, -EDGE, EDGE + 0.0 * ratio)), -EDGE, EDGE)
 
 
 def log_uniform(log_alpha: Any, method: str = "exact") -> Any:

@@ -25,6 +25,11 @@ def _asarray(value: Any, like: torch.Tensor | None) -> torch.Tensor:
     return torch.as_tensor(value, dtype=like.dtype, device=like.device)
 
 
+def _take(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Rows of a table. Indexing with a scalar would ask for its value, which ``torch.func.vmap`` has not."""
+    return table.index_select(0, index.long().reshape(-1)).reshape(*index.shape, *table.shape[1:])
+
+
 array_functions = SimpleNamespace(
     abs=torch.abs,
     argsort=lambda x: torch.argsort(x, dim=-1, stable=True),
@@ -44,7 +49,7 @@ array_functions = SimpleNamespace(
     sqrt=torch.sqrt,
     stop_gradient=lambda x: x.detach(),
     sum=lambda x, axis, keepdims=False: torch.sum(x, dim=axis, keepdim=keepdims),
-    take=lambda table, index: table[index.long()],
+    take=_take,
     where=_where,
 )
 register(array_functions, "torch")
