@@ -44,7 +44,7 @@ array_functions = SimpleNamespace(
     sqrt=np.sqrt,
     stop_gradient=lambda x: x,
     sum=np.sum,
-    take=lambda table, index: table[index.astype(np.int32)],
+    take=lambda tables, index: [table[index.astype(np.int32)] for table in tables],
     where=np.where,
 )
 

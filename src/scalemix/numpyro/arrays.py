@@ -36,7 +36,7 @@ array_functions = SimpleNamespace(
     sqrt=jnp.sqrt,
     stop_gradient=jax.lax.stop_gradient,
     sum=jnp.sum,
-    take=lambda table, index: table[index.astype(jnp.int32)],
+    take=lambda tables, index: [table[index.astype(jnp.int32)] for table in tables],
     where=jnp.where,
 )
 register(array_functions, "jax", "jaxlib")

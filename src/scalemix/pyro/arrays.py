@@ -25,9 +25,10 @@ def _asarray(value: Any, like: torch.Tensor | None) -> torch.Tensor:
     return torch.as_tensor(value, dtype=like.dtype, device=like.device)
 
 
-def _take(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Rows of a table. Indexing with a scalar would ask for its value, which ``torch.func.vmap`` has not."""
-    return table.index_select(0, index.long().reshape(-1)).reshape(*index.shape, *table.shape[1:])
+def _take(tables: torch.Tensor, index: torch.Tensor) -> list[torch.Tensor]:
+    """By ``index_select`` from contiguous rows, which is several times faster than ``tables[:, index]`` and lets ``torch.func.vmap`` in."""
+    flat = index.long().reshape(-1)
+    return [table.index_select(0, flat).reshape(index.shape) for table in tables]
 
 
 array_functions = SimpleNamespace(
