@@ -24,6 +24,7 @@ class Fault(NamedTuple):
 ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py", "test_marginal.py", "test_known_densities.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
 WRITTEN, GRADIENTS, COMBINATIONS = "test_log_joints.py", "test_gradients.py", "test_combinations.py"
+ANSWERS, DEFINITIONS, DIVERGENCES = "test_divergence_answers.py", "test_divergence_definitions.py", "test_divergences.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 REFERENCE = "test_reference.py"
 
@@ -449,5 +450,48 @@ FAULTS = {
         "return carry,",
         "the trial step of a scan of no steps moves the state",
         (RECURRENT, "-k", "no_steps"),
+    ),
+    # --- divergences
+    "sbnn_half": Fault(
+        "divergences/sbnn.py",
+        "- xp.log(values[1]) - 0.5",
+        "- xp.log(values[1])",
+        "the paper's R, which is the KL + ½",
+        (DEFINITIONS, "-k", "collapsed_is_the_least"),
+    ),
+    "sbnn_second_moment": Fault(
+        "divergences/sbnn.py",
+        "second_moment = mean**2 + scale**2",
+        "second_moment = mean + scale**2",
+        "algorithm 1 as printed: m without its square",
+        (ANSWERS, "-k", "known_answer and (G2 or G3)"),
+    ),
+    "gamma_of_all_layers": Fault(
+        "divergences/bottleneck.py",
+        "return 2.0 * gamma / (num_layers * num_positions)",
+        "return gamma / (num_layers * num_positions)",
+        "the ½ of VIBNet's KL lost in the conversion",
+        ("test_dropout_identities.py", "-k", "gamma_l_over_2n and torch"),
+    ),
+    "gradient_at_closed_gates": Fault(
+        "arrays.py",
+        "return x * xp.log(xp.where(x > TINY, x, TINY))",
+        "return xp.where(x > TINY, x * xp.log(xp.where(x > TINY, x, TINY)), 0.0)",
+        "a closed gate gets no pull from the entropy, so it stays closed",
+        (DIVERGENCES, "-k", "gates_at_0_and_1"),
+    ),
+    "gamma_is_a_variance": Fault(
+        "divergences/vbd.py",
+        "return 0.5 * math.log(variance) - xp.log(scale)",
+        "return math.log(variance) - xp.log(scale)",
+        "bounds of VBD's γ taken for those of a standard deviation",
+        (DEFINITIONS, "-k", "collapsed_is_the_least"),
+    ),
+    "sign_of_the_selection": Fault(
+        "divergences/dynamic.py",
+        '"abs": lambda xp, w: xp.abs(w)',
+        '"abs": lambda xp, w: -xp.abs(w)',
+        "small weights selected where the text says large",
+        ("test_dynamic_regularizer.py", "-k", "as_printed"),
     ),
 }

@@ -11,28 +11,10 @@ import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 
+from scalemix.pyro.arrays import array_functions
 from scalemix.special import HALF_LOG_2PI, two_scale_normal_log_prob
 
-__all__ = ["Normal", "OnInterval", "ScaleMixture", "TwoScaleNormal", "array_functions", "dist", "dist_like"]
-
-
-def _where(condition: torch.Tensor, x: Any, y: Any) -> torch.Tensor:
-    """A number takes the dtype of the array beside it."""
-    like = x if isinstance(x, torch.Tensor) else y
-    return torch.where(condition, *(each if isinstance(each, torch.Tensor) else like.new_tensor(each) for each in (x, y)))
-
-
-array_functions = SimpleNamespace(
-    abs=torch.abs,
-    clip=torch.clip,
-    exp=torch.exp,
-    log=torch.log,
-    log1p=torch.log1p,
-    erfc=torch.erfc,
-    logaddexp=torch.logaddexp,
-    sum=lambda x, axis, keepdims=False: torch.sum(x, dim=axis, keepdim=keepdims),
-    where=_where,
-)
+__all__ = ["Normal", "OnInterval", "ScaleMixture", "TwoScaleNormal", "dist", "dist_like"]
 
 
 def _tensor(value: Any) -> torch.Tensor:
