@@ -109,6 +109,32 @@ class Engine(Protocol):
 
     def svi(self, model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun: ...
 
+    def quadratic(
+        self, model: Model, data: tuple, weights: dict[str, tuple[int, ...]], points: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Value c (S,), gradient b (S, D) and −Hessian P (S, D, D) of the log joint in the sites ``weights``, at zero, the other latent
+        sites at S ``points`` (S, *shape)."""
+        ...
+
+    def collapsed_gibbs(self, model: Model, data: tuple, layer: Any, *, starts: np.ndarray, seed: int, settings: Any) -> NutsRun:
+        """Gates and weights of a ``scalemix.gated.GatedLayer`` with the weights integrated out, the other sites by NUTS given both;
+        ``starts`` (chain, K) are the gates' first values."""
+        ...
+
+    def nuts_within_gibbs(
+        self,
+        model: Model,
+        data: tuple,
+        gates: dict[str, tuple[int, ...]],
+        blocks: np.ndarray,
+        *,
+        starts: np.ndarray,
+        seed: int,
+        settings: Any,
+    ) -> NutsRun:
+        """NUTS for all continuous sites given the gates, and blocks (B, n) of gates given them."""
+        ...
+
 
 class PPL(Protocol):
     """The namespace ``ppl``. Array functions take and return arrays of the language."""
