@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from scalemix.inference import gibbs, mean_field, nuts, svi
+from scalemix.inference import enumeration, gibbs, mean_field, nuts, svi
 
-__all__ = ["gibbs", "mean_field", "nuts", "svi"]
+__all__ = ["enumeration", "gibbs", "mean_field", "nuts", "svi"]

@@ -1,9 +1,9 @@
 """Gibbs sampling for gates: point spikes, dropout masks, stochastic depth, in which no gradient can move.
 
-Collapsed, where the gated layer is linear-Gaussian: the gates are drawn with the layer's weights integrated out, the weights from their normal
-law given the gates, all other sites (noise scale, hyper-parameters) by NUTS given both. Else NUTS within Gibbs: all continuous sites by
-NUTS given the gates, the gates one by one or in blocks given the rest. Draws of the posterior itself, in both cases; the collapsed
-sampler does not have to carry a weight along before its gate can open, and makes about a hundred times as many effective draws per second.
+Collapsed, where the gated layer is linear-Gaussian: the gates are drawn with the layer's weights integrated out, the weights from their
+normal law given the gates, all other sites (noise scale, hyper-parameters) by NUTS given both. Else NUTS within Gibbs: all continuous
+sites by NUTS given the gates, the gates one by one or in blocks given the rest. Both draw from the posterior itself; in the collapsed
+sampler a gate does not wait for its weight to lie where it may open, which makes about a hundred times as many effective draws per second.
 
 Source: E. I. George and R. E. McCulloch, "Approaches for Bayesian variable selection", Statistica Sinica 7 (1997), section 3.
 """

@@ -72,8 +72,8 @@ def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, meth
         site = structure.discrete[0]
         prior = f" ({structure.sites[site].prior})" if site in structure.sites else ""
         raise ValueError(
-            f"{method} cannot move in the discrete site {site!r}{prior}: use scalemix.inference.gibbs, or scalemix.inference.enumeration for "
-            f"up to {MOST_GATES} gates, or give the gate a continuous spike, e.g. noise.Bernoulli(low=0.05), which is summed out"
+            f"{method} cannot move in the discrete site {site!r}{prior}: use scalemix.inference.gibbs, or for up to {MOST_GATES} gates "
+            "scalemix.inference.enumeration, or give the gate a continuous spike, e.g. noise.Bernoulli(low=0.05), which is summed out"
         )
     return arrays, structure
 

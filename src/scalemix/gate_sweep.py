@@ -112,7 +112,7 @@ def padded(xp: Any, forms: Forms, size: int) -> Forms:
 
 
 def block_update(xp: Any, forms: Forms, owners: Any, inverse: Any, proposals: Any, weights: Any, rest: Any) -> Update:
-    """Log weights of the settings of one block; ``proposals`` (2ⁿ, K) differ in the block's gates alone, ``inverse`` is P⁻¹ at one of them."""
+    """Log weights of the settings of one block; ``proposals`` (2ⁿ, K) differ in its gates alone, ``inverse`` is P⁻¹ at one of them."""
     columns = inverse[:, weights]
     corner_inverse, _ = _inverse(xp, columns[weights])
     inner = (inverse - columns @ corner_inverse @ columns.T) * rest[:, None] * rest[None, :]

@@ -156,8 +156,8 @@ class _Probe:
                 and self._same(constant[i], height, 1.0 + np.abs(constant[i]))
             ):
                 return None, (
-                    f"the gates of {', '.join(map(repr, self.gates))} change the quadratic form of the weights in another way than by opening "
-                    "or closing (a continuous spike has the form for it with parametrization='hierarchical')"
+                    f"the gates of {', '.join(map(repr, self.gates))} change the quadratic form of the weights in another way than by "
+                    "opening or closing (a continuous spike has the form for it with parametrization='hierarchical')"
                 )
         scale = np.sqrt(np.diagonal(opened))
         correlation = np.abs(opened) / np.outer(scale, scale)

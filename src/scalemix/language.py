@@ -135,6 +135,14 @@ class Engine(Protocol):
         """NUTS for all continuous sites given the gates, and blocks (B, n) of gates given them."""
         ...
 
+    def gates_summed(self, model: Model, gates: dict[str, tuple[int, ...]]) -> Model:
+        """The model of the continuous sites alone, whose log joint is log Σ_g p(y, g, ·)."""
+        ...
+
+    def layer_summed(self, model: Model, layer: Any) -> Model:
+        """The model of the other sites θ of a ``scalemix.gated.GatedLayer``, whose log joint is log Σ_g ∫ p(y, g, β, θ) dβ."""
+        ...
+
 
 class PPL(Protocol):
     """The namespace ``ppl``. Array functions take and return arrays of the language."""

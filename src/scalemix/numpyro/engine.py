@@ -15,6 +15,7 @@ from numpyro.infer.util import compute_log_probs
 
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
+from scalemix.numpyro.gates_summed import gates_summed, layer_summed
 from scalemix.numpyro.gibbs import collapsed_gibbs, nuts_within_gibbs, quadratic
 from scalemix.numpyro.nuts import nuts
 from scalemix.numpyro.svi import svi
@@ -22,6 +23,8 @@ from scalemix.numpyro.svi import svi
 __all__ = [
     "collapsed_gibbs",
     "evaluate",
+    "gates_summed",
+    "layer_summed",
     "nuts",
     "nuts_within_gibbs",
     "precision",

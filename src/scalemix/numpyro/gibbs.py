@@ -1,7 +1,7 @@
 """Gibbs sampling of gates in NumPyro. Contracts: ``scalemix.language.Engine``; the recipe a user calls is ``scalemix.inference.gibbs``.
 
-Collapsed: the gates of a linear-Gaussian layer with its weights integrated out, then the weights given the gates; what remains (noise scale,
-hyper-parameters) moves by NUTS given both. Not collapsed: NUTS for all that is continuous, and the gates given it. The two alternate by
+Collapsed: the gates of a linear-Gaussian layer with its weights integrated out, then the weights given the gates; what remains (noise
+scale, hyper-parameters) moves by NUTS given both. Not collapsed: NUTS for all that is continuous, and the gates given it. The two alternate by
 NumPyro's own HMCGibbs. (Its DiscreteHMCGibbs does not take a site whose event is a vector of gates.)
 """
 
@@ -32,8 +32,9 @@ Values = dict[str, Any]
 def quadratic(model: Model, data: tuple, weights: dict[str, tuple[int, ...]], points: dict[str, np.ndarray]) -> tuple:
     from scalemix.numpyro.engine import _arrays
 
-    one = jax.jit(jax.vmap(_quadratic_at(_log_joint(model, _arrays(data)), weights)))
-    return tuple(np.asarray(each) for each in one({name: jnp.asarray(value) for name, value in points.items()}))
+    one = _quadratic_at(_log_joint(model, _arrays(data)), weights)
+    many = jax.jit(lambda points: jax.lax.map(one, points, batch_size=64))
+    return tuple(np.asarray(each) for each in many({name: jnp.asarray(value) for name, value in points.items()}))
 
 
 def collapsed_gibbs(model: Model, data: tuple, layer: GatedLayer, *, starts: np.ndarray, seed: int, settings: Any) -> NutsRun:
