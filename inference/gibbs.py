@@ -129,7 +129,7 @@ def _blocks(
     if block_size == 1:
         return np.arange(num_gates)[:, None]
     points = {name: value for name, value in prior.items() if name not in gates}
-    curvature = np.abs(ppl.engine.quadratic(model, arrays, gates, points)[2])
+    curvature = np.abs(ppl.engine.quadratic(model, arrays, gates)(points)[2])
     scale = np.sqrt(np.diagonal(curvature, axis1=1, axis2=2))
     norm = scale[:, :, None] * scale[:, None, :]
     return coupled_blocks(np.divide(curvature, norm, out=np.zeros_like(norm), where=norm > 0).mean(0), block_size)

@@ -118,7 +118,7 @@ class _Probe:
         # one call for all: the draws themselves; at the first, each gate closed alone; at a few, all gates closed and all open
         settings = np.vstack([self.own, 1.0 - np.eye(num_gates), *[zeros] * FEW, *[ones] * FEW])
         draws = np.concatenate([np.arange(POINTS), np.zeros(num_gates, int), np.arange(FEW), np.arange(FEW)])
-        self.forms = ppl.engine.quadratic(model, arrays, self.weights, self._points(draws) | split_gates(self.gates, settings))
+        self.forms = ppl.engine.quadratic(model, arrays, self.weights)(self._points(draws) | split_gates(self.gates, settings))
         self.alone, self.closed, self.open = POINTS, POINTS + num_gates, POINTS + num_gates + FEW
         draws = np.repeat(np.arange(FEW), num_gates)
         nothing = {name: np.zeros((len(draws), *shape)) for name, shape in self.weights.items()}

@@ -110,10 +110,10 @@ class Engine(Protocol):
     def svi(self, model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun: ...
 
     def quadratic(
-        self, model: Model, data: tuple, weights: dict[str, tuple[int, ...]], points: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Value c (S,), gradient b (S, D) and −Hessian P (S, D, D) of the log joint in the sites ``weights``, at zero, the other latent
-        sites at S ``points`` (S, *shape)."""
+        self, model: Model, data: tuple, weights: dict[str, tuple[int, ...]]
+    ) -> Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """A function of S points of the other latent sites (S, *shape) that gives value c (S,), gradient b (S, D) and −Hessian P (S, D, D)
+        of the log joint in the sites ``weights`` at zero."""
         ...
 
     def collapsed_gibbs(self, model: Model, data: tuple, layer: Any, *, starts: np.ndarray, seed: int, settings: Any) -> NutsRun:

@@ -1,8 +1,8 @@
 """Gibbs sampling of gates in NumPyro. Contracts: ``scalemix.language.Engine``; the recipe a user calls is ``scalemix.inference.gibbs``.
 
 Collapsed: the gates of a linear-Gaussian layer with its weights integrated out, then the weights given the gates; what remains (noise
-scale, hyper-parameters) moves by NUTS given both. Not collapsed: NUTS for all that is continuous, and the gates given it. The two alternate by
-NumPyro's own HMCGibbs. (Its DiscreteHMCGibbs does not take a site whose event is a vector of gates.)
+scale, hyper-parameters) moves by NUTS given both. Not collapsed: NUTS for all that is continuous, and the gates given it. The two take
+turns by NumPyro's own HMCGibbs. (Its DiscreteHMCGibbs does not take a site whose event is a vector of gates.)
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ __all__ = ["collapsed_gibbs", "nuts_within_gibbs", "quadratic"]
 Values = dict[str, Any]
 
 
-def quadratic(model: Model, data: tuple, weights: dict[str, tuple[int, ...]], points: dict[str, np.ndarray]) -> tuple:
+def quadratic(model: Model, data: tuple, weights: dict[str, tuple[int, ...]]) -> Callable[[dict[str, np.ndarray]], tuple]:
     from scalemix.numpyro.engine import _arrays
 
     one = _quadratic_at(_log_joint(model, _arrays(data)), weights)
     many = jax.jit(lambda points: jax.lax.map(one, points, batch_size=64))
-    return tuple(np.asarray(each) for each in many({name: jnp.asarray(value) for name, value in points.items()}))
+
+    def at(points: dict[str, np.ndarray]) -> tuple:
+        return tuple(np.asarray(each) for each in many({name: jnp.asarray(value) for name, value in points.items()}))
+
+    return at
 
 
 def collapsed_gibbs(model: Model, data: tuple, layer: GatedLayer, *, starts: np.ndarray, seed: int, settings: Any) -> NutsRun:

@@ -1,13 +1,14 @@
 """Gibbs sampling of gates in Pyro. Contracts: ``scalemix.language.Engine``; the recipe a user calls is ``scalemix.inference.gibbs``.
 
-Collapsed alone: gates and weights of a linear-Gaussian layer in NumPy, the other sites by Pyro's NUTS, which runs the model at the gates and
-weights in force. NUTS within Gibbs for other layers is NumPyro's.
+Collapsed alone: gates and weights of a linear-Gaussian layer in NumPy, the other sites by Pyro's NUTS, which runs the model at the gates
+and weights in force. NUTS within Gibbs for other layers is NumPyro's.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,10 +29,11 @@ __all__ = ["collapsed_gibbs", "nuts_within_gibbs", "quadratic", "quadratic_at"]
 Array = np.ndarray
 
 
-def quadratic(model: Model, data: tuple, weights: dict[str, tuple[int, ...]], points: dict[str, Array]) -> tuple:
+def quadratic(model: Model, data: tuple, weights: dict[str, tuple[int, ...]]) -> Callable[[dict[str, Array]], tuple]:
     from scalemix.pyro.engine import _over_draws
 
-    return _over_draws(partial(quadratic_at, model, tensors(data), weights), points, 64)
+    one = partial(quadratic_at, model, tensors(data), weights)
+    return lambda points: _over_draws(one, points, 64)
 
 
 def quadratic_at(model: Model, args: tuple, weights: dict[str, tuple[int, ...]], values: dict[str, Any]) -> tuple:
@@ -126,7 +128,7 @@ def _forms(model: Model, data: tuple, layer: GatedLayer, values: dict[str, Array
     zeros, ones = np.zeros((1, layer.num_gates)), np.ones((1, layer.num_gates))
     nothing = {name: np.zeros((layer.num_gates, *shape)) for name, shape in layer.weights.items()}
     alone = at(layer.num_gates) | nothing | split_gates(layer.gates, np.eye(layer.num_gates))
-    both = quadratic(model, data, layer.weights, at(2) | split_gates(layer.gates, np.vstack([zeros, ones])))
+    both = quadratic(model, data, layer.weights)(at(2) | split_gates(layer.gates, np.vstack([zeros, ones])))
     return make_forms(
         lambda gates: tuple(each[int(gates.any())] for each in both),
         lambda: evaluate(model, data, alone, chunk=layer.num_gates).log_joint,
