@@ -70,8 +70,8 @@ def table(ppl: PPL, model: Callable[..., Any], *data: Any, num_data: int | None 
             arrays, structure, prior = _look(ppl, model, data, seed=0)
             layer, reason = find_layer(ppl, model, arrays, structure, prior, dtype=dtype)
             if layer is not None and not layer.others:
-                return _table(layer, list(_forms(ppl, model, arrays, layer)({}, 1)), np.zeros(1))
-            nodes = None if layer is None else _nodes(ppl, model, arrays, structure, layer, prior)
+                return _table(layer, list(_forms(layer)({}, 1)), np.zeros(1))
+            nodes = None if layer is None else _nodes(structure, layer, prior)
             if layer is None or nodes is None:
                 reason = reason or f"the latent sites {', '.join(map(repr, layer.others if layer else ()))} are left, and not one scalar"
                 raise ValueError(f"no table of the gates: {reason}; use scalemix.inference.enumeration.fit")
@@ -105,7 +105,7 @@ def fit(
             if layer is None:
                 run = _given_the_rest(ppl, model, arrays, structure, seed, settings, rng)
             else:
-                nodes = _nodes(ppl, model, arrays, structure, layer, prior) if layer.others else None
+                nodes = _nodes(structure, layer, prior) if layer.others else None
                 run = _given_theta(ppl, model, arrays, layer, nodes, seed, settings, rng)
             return build_posterior(ppl, model, data, arrays, structure, run, method="enumeration", seed=seed, settings=settings)
     finally:
@@ -161,9 +161,7 @@ class _Nodes:
         return np.exp(t) if self.positive else t
 
 
-def _nodes(
-    ppl: PPL, model: Callable[..., Any], arrays: tuple, structure: Structure, layer: GatedLayer, prior: dict[str, Array]
-) -> _Nodes | None:
+def _nodes(structure: Structure, layer: GatedLayer, prior: dict[str, Array]) -> _Nodes | None:
     """The quadrature over θ where it is one smooth scalar, else ``None``."""
     if len(layer.others) != 1 or structure.latents[layer.others[0]] != ():
         return None
@@ -171,7 +169,7 @@ def _nodes(
     positive = bool((prior[site] > 0).all())
     start = np.log(prior[site]) if positive else prior[site]
     found: list[Forms] = []
-    forms_at = _forms(ppl, model, arrays, layer)
+    forms_at = _forms(layer)
 
     def log_density(t: Array) -> Array:
         theta = np.exp(t) if positive else t
@@ -216,7 +214,7 @@ def _given_theta(
     every, owners = all_settings(layer.num_gates), layer.owners.astype(float)
     gates, beta = np.empty((count, layer.num_gates)), np.empty((count, layer.num_weights))
     cumulative = None
-    for i, forms in enumerate(_forms(ppl, model, arrays, layer)(theta, count)):
+    for i, forms in enumerate(_forms(layer)(theta, count)):
         if cumulative is None or layer.others:
             cumulative = np.cumsum(special.softmax(log_evidence(np, forms, owners, every)))
         gates[i] = every[min(int(np.searchsorted(cumulative, rng.random())), len(every) - 1)]
@@ -229,9 +227,11 @@ def _given_theta(
     return run
 
 
-def _forms(ppl: PPL, model: Callable[..., Any], arrays: tuple, layer: GatedLayer) -> Callable[[dict[str, Array], int], Iterator[Forms]]:
+def _forms(layer: GatedLayer) -> Callable[[dict[str, Array], int], Iterator[Forms]]:
     """A function that gives the quadratic form at each of ``count`` points of θ; without θ it is one, given over and over."""
-    quadratic, num_gates = ppl.engine.quadratic(model, arrays, layer.weights), layer.num_gates
+    quadratic, log_joint, num_gates = layer.quadratic, layer.log_joint, layer.num_gates
+    assert quadratic is not None
+    assert log_joint is not None
 
     def at(theta: dict[str, Array], count: int) -> Iterator[Forms]:
         points = count if theta else 1
@@ -241,7 +241,7 @@ def _forms(ppl: PPL, model: Callable[..., Any], arrays: tuple, layer: GatedLayer
         alone = {name: np.repeat(value, num_gates, axis=0) for name, value in theta.items()}
         alone |= {name: np.zeros((points * num_gates, *shape)) for name, shape in layer.weights.items()}
         alone |= split_gates(layer.gates, np.tile(np.eye(num_gates), (points, 1)))
-        single = ppl.engine.evaluate(model, arrays, alone, chunk=1000).log_joint.reshape(points, num_gates)
+        single = log_joint(alone).reshape(points, num_gates)
         for i in range(count):
             j = i if theta else 0
             pair = [(constant[k], linear[k], precision[k]) for k in (j, points + j)]
@@ -260,9 +260,9 @@ def _given_the_rest(
     chains, num_draws = next(iter(run.draws.values())).shape[:2]
     flat = {name: value.reshape(chains * num_draws, *value.shape[2:]) for name, value in run.draws.items() if name in structure.latents}
     log_joint = np.empty((chains * num_draws, len(every)))
+    at = ppl.engine.log_joint(model, arrays)
     for i, setting in enumerate(every):
-        given = split_gates(gates, np.tile(setting, (len(log_joint), 1)))
-        log_joint[:, i] = ppl.engine.evaluate(model, arrays, flat | given, chunk=1000).log_joint
+        log_joint[:, i] = at(flat | split_gates(gates, np.tile(setting, (len(log_joint), 1))))
     choice = np.argmax(log_joint + rng.gumbel(size=log_joint.shape), axis=1)
     drawn = split_gates(gates, every[choice].astype(int))
     run.draws = {**run.draws, **{name: value.reshape(chains, num_draws, *value.shape[1:]) for name, value in drawn.items()}}

@@ -42,6 +42,7 @@ class GatedLayer:
         owners: (D, K), true where the gate multiplies the weight.
         others: the latent sites θ that are neither.
         coupling: (K, K), the largest |correlation| of weights of two gates in P(1): near 1 where two gates exclude one another.
+        quadratic, log_joint: c, b and P, and the log joint, at many points (``Engine.quadratic``, ``Engine.log_joint``); compiled once.
     """
 
     gates: dict[str, tuple[int, ...]]
@@ -49,6 +50,8 @@ class GatedLayer:
     owners: Array
     others: tuple[str, ...]
     coupling: Array = field(repr=False)
+    quadratic: Callable[[dict[str, Array]], tuple[Array, Array, Array]] | None = field(default=None, repr=False)
+    log_joint: Callable[[dict[str, Array]], Array] | None = field(default=None, repr=False)
 
     @property
     def num_gates(self) -> int:
@@ -82,6 +85,7 @@ def find_layer(
     ``prior`` are draws of all latent sites; the sites of both signs are tried together, then one after the other.
     """
     signed = [name for name in structure.latents if name not in structure.discrete and (prior[name] < 0).any() and (prior[name] > 0).any()]
+    prior = prior | _mixed_gates(structure)
     probe = partial(_Probe, ppl, model, arrays, structure, prior, TOLERANCE[dtype])
     found = probe(signed) if signed else None
     if found is None or not found.quadratic():
@@ -118,13 +122,15 @@ class _Probe:
         # one call for all: the draws themselves; at the first, each gate closed alone; at a few, all gates closed and all open
         settings = np.vstack([self.own, 1.0 - np.eye(num_gates), *[zeros] * FEW, *[ones] * FEW])
         draws = np.concatenate([np.arange(POINTS), np.zeros(num_gates, int), np.arange(FEW), np.arange(FEW)])
-        self.forms = ppl.engine.quadratic(model, arrays, self.weights)(self._points(draws) | split_gates(self.gates, settings))
+        self.form_of = ppl.engine.quadratic(model, arrays, self.weights)
+        self.forms = self.form_of(self._points(draws) | split_gates(self.gates, settings))
         self.alone, self.closed, self.open = POINTS, POINTS + num_gates, POINTS + num_gates + FEW
         draws = np.repeat(np.arange(FEW), num_gates)
         nothing = {name: np.zeros((len(draws), *shape)) for name, shape in self.weights.items()}
         each = self._points(draws) | nothing | split_gates(self.gates, np.tile(np.eye(num_gates), (FEW, 1)))
         stacked = {name: np.concatenate([prior[name], each[name]]) for name in prior}
-        values = ppl.engine.evaluate(model, arrays, stacked, chunk=len(draws) + POINTS).log_joint
+        self.log_joint = ppl.engine.log_joint(model, arrays)
+        values = self.log_joint(stacked)
         self.exact, self.single = values[:POINTS], values[POINTS:].reshape(FEW, num_gates)
 
     def quadratic(self) -> bool:
@@ -141,19 +147,21 @@ class _Probe:
         opened = precision[self.open]
         diagonal = np.concatenate([np.diagonal(precision, axis1=1, axis2=2), linear], axis=1)
         reference = diagonal[self.open]
-        moved = np.abs(diagonal[self.alone : self.closed] - reference) > 1e-10 * np.maximum(np.abs(reference), 1e-300)
+        moved = np.abs(diagonal[self.alone : self.closed] - reference) > 0.01 * self.tolerance * np.maximum(np.abs(reference), 1e-300)
         owners = (moved[:, :size] | moved[:, size:]).T
-        for i in range(FEW):
-            closed, opening, own = self.closed + i, self.open + i, self.own[i]
+        settings = np.vstack([self.own[:FEW], 1.0 - np.eye(len(owners.T))])
+        for i, own in enumerate(settings):
+            draw, at = (i, i) if i < FEW else (0, self.alone + i - FEW)
+            closed, opening = self.closed + draw, self.open + draw
             m = ~(owners & (own == 0)).any(1)
             fitted = precision[closed] + np.outer(m, m) * (precision[opening] - precision[closed])
             slope = linear[closed] + m * (linear[opening] - linear[closed])
-            height = constant[closed] + own @ (self.single[i] - constant[closed])
-            root = np.sqrt(np.maximum(np.diagonal(precision[opening]), np.diagonal(precision[i])))
+            height = constant[closed] + own @ (self.single[draw] - constant[closed])
+            root = np.sqrt(np.maximum(np.diagonal(precision[opening]), np.diagonal(precision[at])))
             if not (
-                self._same(precision[i], fitted, np.outer(root, root))
-                and self._same(linear[i], slope, np.abs(linear[opening]) + np.abs(linear[i]) + root)
-                and self._same(constant[i], height, 1.0 + np.abs(constant[i]))
+                self._same(precision[at], fitted, np.outer(root, root))
+                and self._same(linear[at], slope, np.abs(linear[opening]) + np.abs(linear[at]) + root)
+                and self._same(constant[at], height, 1.0 + np.abs(constant[at]))
             ):
                 return None, (
                     f"the gates of {', '.join(map(repr, self.gates))} change the quadratic form of the weights in another way than by "
@@ -162,13 +170,24 @@ class _Probe:
         scale = np.sqrt(np.diagonal(opened))
         correlation = np.abs(opened) / np.outer(scale, scale)
         coupling = np.array([[correlation[np.ix_(a, b)].max(initial=0.0) for b in owners.T] for a in owners.T])
-        return GatedLayer(self.gates, self.weights, owners, self.others, coupling), ""
+        return GatedLayer(self.gates, self.weights, owners, self.others, coupling, self.form_of, self.log_joint), ""
 
     def _points(self, draws: Array) -> dict[str, Array]:
         return {name: self.prior[name][draws] for name in self.others}
 
     def _same(self, a: Array, b: Array, scale: Array) -> bool:
         return bool(np.isfinite(a).all() and np.isfinite(b).all() and (np.abs(a - b) <= self.tolerance * scale).all())
+
+
+def _mixed_gates(structure: Structure) -> dict[str, Array]:
+    """Settings for the checks (POINTS, *shape): half open, at each point one gate open and the next one closed for certain."""
+    gates = {name: structure.latents[name] for name in structure.discrete}
+    num_gates = sum(int(np.prod(shape)) for shape in gates.values())
+    settings = np.random.default_rng(0).integers(0, 2, size=(POINTS, num_gates))
+    points = np.arange(POINTS)
+    settings[points, (points + 1) % num_gates] = 0
+    settings[points, points % num_gates] = 1
+    return split_gates(gates, settings)
 
 
 def split_gates(gates: dict[str, tuple[int, ...]], settings: Any) -> dict[str, Any]:

@@ -116,6 +116,10 @@ class Engine(Protocol):
         of the log joint in the sites ``weights`` at zero."""
         ...
 
+    def log_joint(self, model: Model, data: tuple) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+        """A function of S points of the latent sites (S, *shape) that gives the log joint (S,)."""
+        ...
+
     def collapsed_gibbs(self, model: Model, data: tuple, layer: Any, *, starts: np.ndarray, seed: int, settings: Any) -> NutsRun:
         """Gates and weights of a ``scalemix.gated.GatedLayer`` with the weights integrated out, the other sites by NUTS given both;
         ``starts`` (chain, K) are the gates' first values."""

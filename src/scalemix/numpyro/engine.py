@@ -16,7 +16,7 @@ from numpyro.infer.util import compute_log_probs
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
 from scalemix.numpyro.gates_summed import gates_summed, layer_summed
-from scalemix.numpyro.gibbs import collapsed_gibbs, nuts_within_gibbs, quadratic
+from scalemix.numpyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
 from scalemix.numpyro.nuts import nuts
 from scalemix.numpyro.svi import svi
 
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate",
     "gates_summed",
     "layer_summed",
+    "log_joint",
     "nuts",
     "nuts_within_gibbs",
     "precision",

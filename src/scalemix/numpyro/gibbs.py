@@ -24,19 +24,33 @@ from scalemix.language import Model, NutsRun
 from scalemix.numpyro.compiling import compile_clock
 from scalemix.numpyro.nuts import ARVIZ_NAMES, EXTRA_FIELDS, INITS, _chain_method, _one_program
 
-__all__ = ["collapsed_gibbs", "nuts_within_gibbs", "quadratic"]
+__all__ = ["collapsed_gibbs", "log_joint", "nuts_within_gibbs", "quadratic"]
 
 Values = dict[str, Any]
+CHUNK = 64
 
 
 def quadratic(model: Model, data: tuple, weights: dict[str, tuple[int, ...]]) -> Callable[[dict[str, np.ndarray]], tuple]:
     from scalemix.numpyro.engine import _arrays
 
-    one = _quadratic_at(_log_joint(model, _arrays(data)), weights)
-    many = jax.jit(lambda points: jax.lax.map(one, points, batch_size=64))
+    return _in_chunks(_quadratic_at(_log_joint(model, _arrays(data)), weights))
 
-    def at(points: dict[str, np.ndarray]) -> tuple:
-        return tuple(np.asarray(each) for each in many({name: jnp.asarray(value) for name, value in points.items()}))
+
+def log_joint(model: Model, data: tuple) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    from scalemix.numpyro.engine import _arrays
+
+    return _in_chunks(_log_joint(model, _arrays(data)))
+
+
+def _in_chunks(function: Callable[[Values], Any]) -> Callable[[dict[str, np.ndarray]], Any]:
+    """``function`` of many points, CHUNK at a time: one program, whatever their number."""
+    many = jax.jit(jax.vmap(function))
+
+    def at(points: dict[str, np.ndarray]) -> Any:
+        count = len(next(iter(points.values())))
+        rows = [np.minimum(np.arange(start, start + CHUNK), count - 1) for start in range(0, count, CHUNK)]
+        parts = [jax.tree.map(np.asarray, many({name: np.asarray(value)[row] for name, value in points.items()})) for row in rows]
+        return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:count], *parts)
 
     return at
 

@@ -15,7 +15,7 @@ from pyro import poutine
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
 from scalemix.pyro.gates_summed import gates_summed, layer_summed
-from scalemix.pyro.gibbs import collapsed_gibbs, nuts_within_gibbs, quadratic
+from scalemix.pyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
 from scalemix.pyro.nuts import nuts
 from scalemix.pyro.primitives import Given
 from scalemix.pyro.svi import svi
@@ -26,6 +26,7 @@ __all__ = [
     "evaluate",
     "gates_summed",
     "layer_summed",
+    "log_joint",
     "nuts",
     "nuts_within_gibbs",
     "precision",

@@ -24,7 +24,7 @@ from scalemix.pyro.nuts import INITS
 from scalemix.pyro.primitives import Given
 from scalemix.pyro.tensors import tensors
 
-__all__ = ["collapsed_gibbs", "nuts_within_gibbs", "quadratic", "quadratic_at"]
+__all__ = ["collapsed_gibbs", "log_joint", "nuts_within_gibbs", "quadratic", "quadratic_at"]
 
 Array = np.ndarray
 
@@ -36,6 +36,12 @@ def quadratic(model: Model, data: tuple, weights: dict[str, tuple[int, ...]]) ->
     return lambda points: _over_draws(one, points, 64)
 
 
+def log_joint(model: Model, data: tuple) -> Callable[[dict[str, Array]], Array]:
+    from scalemix.pyro.engine import evaluate
+
+    return lambda points: evaluate(model, data, points, chunk=1000).log_joint
+
+
 def quadratic_at(model: Model, args: tuple, weights: dict[str, tuple[int, ...]], values: dict[str, Any]) -> tuple:
     """c, b and P of the log joint in the sites ``weights`` at one point, as tensors."""
     ppl = sys.modules["scalemix.pyro"]
@@ -45,7 +51,7 @@ def quadratic_at(model: Model, args: tuple, weights: dict[str, tuple[int, ...]],
         return ppl.log_density(model, values | split_gates(weights, beta), *args)
 
     linear, constant = torch.func.grad_and_value(along)(zero)
-    precision = -torch.func.hessian(along)(zero)
+    precision = -torch.func.jacrev(torch.func.grad(along))(zero)  # hessian() goes through torch.jit, which warns
     return constant, linear, 0.5 * (precision + precision.T)
 
 
@@ -120,7 +126,6 @@ class _Others:
 
 def _forms(model: Model, data: tuple, layer: GatedLayer, values: dict[str, Array]) -> Forms:
     """The quadratic form at θ for every setting of the gates."""
-    from scalemix.pyro.engine import evaluate
 
     def at(count: int) -> dict[str, Array]:
         return {name: np.repeat(value[None], count, axis=0) for name, value in values.items()}
@@ -131,7 +136,7 @@ def _forms(model: Model, data: tuple, layer: GatedLayer, values: dict[str, Array
     both = quadratic(model, data, layer.weights)(at(2) | split_gates(layer.gates, np.vstack([zeros, ones])))
     return make_forms(
         lambda gates: tuple(each[int(gates.any())] for each in both),
-        lambda: evaluate(model, data, alone, chunk=layer.num_gates).log_joint,
+        lambda: log_joint(model, data)(alone),
         zeros,
         ones,
     )
