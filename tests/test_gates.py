@@ -21,7 +21,7 @@ import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import models, noise
 from scalemix.fitting import inspect
-from scalemix.gate_sweep import Forms, all_settings, block_update, log_evidence, make_blocks, updated_inverse
+from scalemix.gate_sweep import Forms, all_settings, block_update, form_at, log_evidence, make_blocks, padded, updated_inverse
 from scalemix.gated import GatedLayer, check_gates, coupled_blocks, find_layer
 from scalemix.inference import enumeration, gibbs, nuts
 from scalemix.likelihoods import Gaussian, StudentT
@@ -202,10 +202,15 @@ def test_block_update_is_the_difference_of_evidences(block_size: int) -> None:
     forms = Forms(0.3, rng.normal(size=4), np.r_[np.zeros(7), 0.7], np.r_[rng.normal(size=7), 0.0], prior + always, gram - always)
     layer = GatedLayer({"g": (4,)}, {"w": (8,)}, owners, (), np.abs(np.corrcoef(rng.normal(size=(4, 20)))))
     blocks = make_blocks(layer, coupled_blocks(layer.coupling, block_size))
-    evidence = log_evidence(np, forms, owners.astype(float), all_settings(4))
+    evidence = []
+    for gates in all_settings(4):
+        is_open = np.array([all(gates[k] for k in np.flatnonzero(row)) for row in owners])
+        precision = prior + np.where(np.outer(is_open, is_open), gram, 0.0)
+        linear = forms.linear + is_open * forms.linear_change
+        evidence.append(gates @ forms.log_odds + 0.5 * linear @ np.linalg.solve(precision, linear) - 0.5 * np.linalg.slogdet(precision)[1])
+    evidence = np.array(evidence) + 0.3 + 4.0 * np.log(2.0 * np.pi)
+    np.testing.assert_allclose(log_evidence(np, forms, owners.astype(float), all_settings(4)), evidence, atol=1e-10)
     padded_size = blocks.owners.shape[0]
-    from scalemix.gate_sweep import form_at, padded
-
     wide = padded(np, forms, padded_size)
     for block, weights, rest in zip(blocks.gates, blocks.weights, blocks.rest, strict=True):
         for gates in all_settings(4):

@@ -23,7 +23,19 @@ import numpy as np
 
 from scalemix.gated import GatedLayer
 
-__all__ = ["Blocks", "Forms", "Update", "all_settings", "block_update", "form_at", "log_evidence", "make_blocks", "make_forms"]
+__all__ = [
+    "Blocks",
+    "Forms",
+    "Update",
+    "all_settings",
+    "block_update",
+    "form_at",
+    "log_evidence",
+    "make_blocks",
+    "make_forms",
+    "padded",
+    "updated_inverse",
+]
 
 
 class Forms(NamedTuple):
