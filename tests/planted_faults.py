@@ -24,7 +24,7 @@ class Fault(NamedTuple):
 ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py", "test_marginal.py", "test_known_densities.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
 WRITTEN = "test_log_joints.py"
-GATES = "test_gates.py"
+GATES, GATED_LAYERS = "test_gates.py", "test_gated_layers.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 
 FAULTS = {
@@ -413,21 +413,21 @@ FAULTS = {
         "0.5 * fit - 0.5 * log_det, inner",
         "0.5 * fit, inner",
         "the sweep leaves Occam's factor out",
-        (GATES, "-k", "block_update"),
+        (GATED_LAYERS, "-k", "block_update"),
     ),
     "sweep_inverse": Fault(
         "gate_sweep.py",
         "(inverse - columns @ corner_inverse @ columns.T)",
         "inverse",
         "the block's own rows are not taken out of the inverse",
-        (GATES, "-k", "block_update"),
+        (GATED_LAYERS, "-k", "block_update"),
     ),
     "any_gate_opens": Fault(
         "gate_sweep.py",
         "return xp.where(closed > 0.5,",
         "return xp.where(closed > 1.5,",
         "a weight under two gates is open if one of them is",
-        (GATES, "-k", "block_update"),
+        (GATED_LAYERS, "-k", "block_update"),
     ),
     "quadrature_jacobian": Fault(
         "inference/enumeration.py",
@@ -441,6 +441,6 @@ FAULTS = {
         "self._same(precision[at], fitted, np.outer(root, root))",
         "self._same(np.diagonal(precision[at]), np.diagonal(fitted), root**2)",
         "a continuous spike in the expanded form is taken for a gate that opens or closes",
-        (GATES, "-k", "cannot_be_collapsed"),
+        (GATED_LAYERS, "-k", "cannot_be_collapsed"),
     ),
 }
