@@ -25,6 +25,7 @@ ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
 WRITTEN, GRADIENTS, COMBINATIONS = "test_log_joints.py", "test_gradients.py", "test_combinations.py"
 ANSWERS, DEFINITIONS, DIVERGENCES = "test_divergence_answers.py", "test_divergence_definitions.py", "test_divergences.py"
+GATES, GATED_LAYERS = "test_gates.py", "test_gated_layers.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 REFERENCE = "test_reference.py"
 
@@ -493,5 +494,48 @@ FAULTS = {
         '"abs": lambda xp, w: -xp.abs(w)',
         "small weights selected where the text says large",
         ("test_dynamic_regularizer.py", "-k", "as_printed"),
+    ),
+    # --- gates
+    "evidence_determinant": Fault(
+        "gate_sweep.py",
+        "- 0.5 * log_det + 0.5 * owners.shape[0]",
+        "- log_det + 0.5 * owners.shape[0]",
+        "log |P| without its half in the evidence of a setting",
+        (GATES, "-k", "known_regression and pyro"),
+    ),
+    "sweep_determinant": Fault(
+        "gate_sweep.py",
+        "0.5 * fit - 0.5 * log_det, inner",
+        "0.5 * fit, inner",
+        "the sweep leaves Occam's factor out",
+        (GATED_LAYERS, "-k", "block_update"),
+    ),
+    "sweep_inverse": Fault(
+        "gate_sweep.py",
+        "(inverse - columns @ corner_inverse @ columns.T)",
+        "inverse",
+        "the block's own rows are not taken out of the inverse",
+        (GATED_LAYERS, "-k", "block_update"),
+    ),
+    "any_gate_opens": Fault(
+        "gate_sweep.py",
+        "return xp.where(closed > 0.5,",
+        "return xp.where(closed > 1.5,",
+        "a weight under two gates is open if one of them is",
+        (GATED_LAYERS, "-k", "block_update"),
+    ),
+    "quadrature_jacobian": Fault(
+        "inference/enumeration.py",
+        "np.log(t[1] - t[0]) + ends + (t if positive else 0.0)",
+        "np.log(t[1] - t[0]) + ends",
+        "dθ = eᵗ dt without its eᵗ",
+        (GATES, "-k", "unknown_noise_scale and pyro"),
+    ),
+    "expanded_spike_taken_for_a_gate": Fault(
+        "gated.py",
+        "self._same(precision[at], fitted, np.outer(root, root))",
+        "self._same(np.diagonal(precision[at]), np.diagonal(fitted), root**2)",
+        "a continuous spike in the expanded form is taken for a gate that opens or closes",
+        (GATED_LAYERS, "-k", "cannot_be_collapsed"),
     ),
 }

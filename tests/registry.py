@@ -266,7 +266,13 @@ ONE_PRIOR = {
     "resnet_stochastic_depth": "stochastic_depth",
 }
 
-RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
+RECIPES: dict[str, ModuleType] = {
+    "nuts": inference.nuts,
+    "gibbs": inference.gibbs,
+    "enumeration": inference.enumeration,
+    "svi": inference.svi,
+    "mean_field": inference.mean_field,
+}
 
 
 def cases() -> Iterator[Case]:

@@ -18,6 +18,7 @@ from scalemix.posterior import CHUNK, Info, Posterior, plain_data
 __all__ = ["PrecisionSettings", "build_posterior", "check_seed", "inspect"]
 
 CASE = "case"
+MOST_GATES = 12  # 4096 settings: what an enumeration sums over at each step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,11 @@ def check_seed(seed: Any) -> None:
         raise ValueError(f"seed is {seed!r}: give a whole number that is 0 or more; the same seed gives the same draws")
 
 
-def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, method: str) -> tuple[tuple, Structure]:
-    """Data as plain arrays, and the model's sites; refuses what a gradient-based ``method`` cannot fit, before the first step."""
+def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, method: str, gates: bool = False) -> tuple[tuple, Structure]:
+    """Data as plain arrays, and the model's sites; refuses what ``method`` cannot fit, before the first step.
+
+    ``gates``: the method moves in discrete sites, or sums over them; one that follows gradients alone does not.
+    """
     check_seed(seed)
     arrays = plain_data(data)
     for value in _leaves(arrays):
@@ -65,12 +69,12 @@ def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, meth
     structure = ppl.engine.structure(model, arrays, seed=seed)
     if not structure.observed:
         raise ValueError("the model observes nothing: pass the outcome as the last of the data, e.g. fit(ppl, model, x, y, ...)")
-    if structure.discrete:
+    if structure.discrete and not gates:
         site = structure.discrete[0]
         prior = f" ({structure.sites[site].prior})" if site in structure.sites else ""
         raise ValueError(
-            f"{method} cannot move in the discrete site {site!r}{prior}: give the gate a continuous spike, e.g. noise.Bernoulli(low=0.05), "
-            "which is summed out"
+            f"{method} cannot move in the discrete site {site!r}{prior}: use scalemix.inference.gibbs, or for up to {MOST_GATES} gates "
+            "scalemix.inference.enumeration, or give the gate a continuous spike, e.g. noise.Bernoulli(low=0.05), which is summed out"
         )
     return arrays, structure
 

@@ -135,3 +135,42 @@ class Engine(Protocol):
     def svi(self, model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun:
         """Fit ``guide`` to ``model`` given ``data`` under the ``settings`` of ``scalemix.inference.svi``, by ``seed``."""
         ...
+
+    def quadratic(
+        self, model: Model, data: tuple, weights: dict[str, tuple[int, ...]]
+    ) -> Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """A function of S points of the other latent sites (S, *shape) that gives value c (S,), gradient b (S, D) and −Hessian P (S, D, D)
+        of the log joint in the sites ``weights`` of ``model`` given ``data``, at zero."""
+        ...
+
+    def log_joint(self, model: Model, data: tuple) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+        """A function of S points of the latent sites (S, *shape) that gives the log joint (S,) of ``model`` and ``data``."""
+        ...
+
+    def collapsed_gibbs(self, model: Model, data: tuple, layer: Any, *, starts: np.ndarray, seed: int, settings: Any) -> NutsRun:
+        """Gates and weights of ``layer``, a ``scalemix.gated.GatedLayer`` of ``model`` given ``data``, with the weights integrated out, and
+        the other sites by NUTS given both, under ``settings``, by ``seed``; ``starts`` (chain, K) are the gates' first values."""
+        ...
+
+    def nuts_within_gibbs(
+        self,
+        model: Model,
+        data: tuple,
+        gates: dict[str, tuple[int, ...]],
+        blocks: np.ndarray,
+        *,
+        starts: np.ndarray,
+        seed: int,
+        settings: Any,
+    ) -> NutsRun:
+        """NUTS for all continuous sites of ``model`` on ``data`` given the ``gates``, and ``blocks`` (B, n) of gates given them; ``starts``
+        (chain, K) are the gates' first values, ``seed`` and ``settings`` those of the run."""
+        ...
+
+    def gates_summed(self, model: Model, gates: dict[str, tuple[int, ...]]) -> Model:
+        """The ``model`` of the continuous sites alone, whose log joint is log Σ_g p(y, g, ·) over the settings of the ``gates``."""
+        ...
+
+    def layer_summed(self, model: Model, layer: Any) -> Model:
+        """The model of the other sites θ of ``layer``, a ``scalemix.gated.GatedLayer`` of ``model``: log Σ_g ∫ p(y, g, β, θ) dβ."""
+        ...

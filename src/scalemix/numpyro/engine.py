@@ -16,10 +16,26 @@ from numpyro.infer.util import compute_log_probs
 
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
+from scalemix.numpyro.gates_summed import gates_summed, layer_summed
+from scalemix.numpyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
 from scalemix.numpyro.nuts import nuts
 from scalemix.numpyro.svi import svi
 
-__all__ = ["evaluate", "nuts", "precision", "predict", "sample_prior", "structure", "svi"]
+__all__ = [
+    "collapsed_gibbs",
+    "evaluate",
+    "gates_summed",
+    "layer_summed",
+    "log_joint",
+    "nuts",
+    "nuts_within_gibbs",
+    "precision",
+    "predict",
+    "quadratic",
+    "sample_prior",
+    "structure",
+    "svi",
+]
 
 
 @contextmanager

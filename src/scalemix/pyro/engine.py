@@ -14,12 +14,28 @@ from pyro import poutine
 
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
+from scalemix.pyro.gates_summed import gates_summed, layer_summed
+from scalemix.pyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
 from scalemix.pyro.nuts import nuts
 from scalemix.pyro.primitives import Given
 from scalemix.pyro.svi import svi
 from scalemix.pyro.tensors import tensors
 
-__all__ = ["evaluate", "nuts", "precision", "predict", "sample_prior", "structure", "svi"]
+__all__ = [
+    "collapsed_gibbs",
+    "evaluate",
+    "gates_summed",
+    "layer_summed",
+    "log_joint",
+    "nuts",
+    "nuts_within_gibbs",
+    "precision",
+    "predict",
+    "quadratic",
+    "sample_prior",
+    "structure",
+    "svi",
+]
 
 
 @contextmanager
