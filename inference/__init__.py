@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from scalemix.inference import mean_field, nuts, svi
+from scalemix.inference import hmc, mean_field, nuts, svi
 
-__all__ = ["mean_field", "nuts", "svi"]
+__all__ = ["hmc", "mean_field", "nuts", "svi"]

@@ -264,7 +264,7 @@ ONE_PRIOR = {
     "resnet_stochastic_depth": "stochastic_depth",
 }
 
-RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
+RECIPES: dict[str, ModuleType] = {"hmc": inference.hmc, "nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
 
 
 def cases() -> Iterator[Case]:

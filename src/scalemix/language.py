@@ -6,7 +6,7 @@ one place where the contract of each shared name is written; a test holds both m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from scalemix.lower import Site
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
 
-__all__ = ["PPL", "Engine", "Evaluation", "NutsRun", "Predictive", "Structure", "SviRun", "kitchens", "native", "num_data_scope"]
+__all__ = ["PPL", "Engine", "Evaluation", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "kitchens", "native", "num_data_scope"]
 
 Model = Callable[..., Any]
 kitchens: dict[str, PPL] = {}
@@ -79,6 +79,24 @@ class NutsRun:
 
 
 @dataclass
+class Piece:
+    """What chains ``chains[0]`` to ``chains[1]`` did from draw ``draws[0]`` to ``draws[1]`` (of each, the second one excluded).
+
+    Attributes:
+        values, stats: (chain, draw, *event) latent sites, constrained, and statistics under ArviZ's names. Empty after the warm-up alone.
+        state: all a sampler needs to go on from here with the numbers it would have drawn.
+    """
+
+    chains: tuple[int, int]
+    draws: tuple[int, int]
+    values: dict[str, np.ndarray]
+    stats: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+    seconds_compile: float = 0.0
+    seconds_run: float = 0.0
+
+
+@dataclass
 class SviRun:
     """Guide draws (S, *event), log q (S,) per draw, the loss of every step (negative ELBO, nats), fitted parameters, seconds."""
 
@@ -105,7 +123,38 @@ class Engine(Protocol):
 
     def sample_prior(self, model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]: ...
 
-    def nuts(self, model: Model, data: tuple, *, seed: int, settings: Any) -> NutsRun: ...
+    def mcmc(
+        self,
+        model: Model,
+        data: tuple,
+        *,
+        kernel: str,
+        seed: int,
+        settings: Any,
+        chain_method: str,
+        initial: dict[str, np.ndarray],
+        segment: int,
+        last: Piece | None,
+        advance: Callable[[int], None],
+    ) -> Iterator[Piece]:
+        """Warm up, then draw in pieces of at most ``segment`` draws per chain; each is yielded as soon as it exists.
+
+        Args:
+            kernel: "nuts" or "hmc".
+            initial: site to (chain, *event), where the chains start; sites that are missing start at random.
+            last: the piece after which to go on.
+            advance: told how many iterations, over all chains, have been made since it was last called.
+        """
+        ...
+
+    def chain_method(self, method: str, num_chains: int) -> tuple[str, str]:
+        """How the chains will run ("sequential", "parallel", "vectorized") if ``method`` (one of these or "auto") is asked for, and why.
+
+        Raises: ValueError with the remedy if they cannot run so here.
+        """
+        ...
+
+    def has_gpu(self) -> bool: ...
 
     def svi(self, model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun: ...
 

@@ -15,10 +15,10 @@ from numpyro.infer.util import compute_log_probs
 
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
-from scalemix.numpyro.nuts import nuts
+from scalemix.numpyro.mcmc import chain_method, mcmc
 from scalemix.numpyro.svi import svi
 
-__all__ = ["evaluate", "nuts", "precision", "predict", "sample_prior", "structure", "svi"]
+__all__ = ["chain_method", "evaluate", "has_gpu", "mcmc", "precision", "predict", "sample_prior", "structure", "svi"]
 
 
 @contextmanager
@@ -26,6 +26,13 @@ def precision(dtype: str, device: str) -> Iterator[None]:
     platforms = {"cpu": "cpu", "gpu": "gpu"}
     with jax.enable_x64(dtype == "float64"), jax.default_device(jax.devices(platforms[device])[0]):
         yield
+
+
+def has_gpu() -> bool:
+    try:
+        return bool(jax.devices("gpu"))
+    except RuntimeError:  # how JAX says that there is none
+        return False
 
 
 def structure(model: Model, data: tuple, *, seed: int) -> Structure:
