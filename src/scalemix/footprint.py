@@ -87,6 +87,7 @@ def check_memory(footprint: Footprint, draws_at_once: int, num_draws: int, *, in
 
 def check_disk(footprint: Footprint, num_draws: int, folder: Path) -> None:
     """Raise ValueError if the disk has no room for the segments and the file they are merged into."""
+    folder = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     free, needed = shutil.disk_usage(folder).free, 2 * num_draws * footprint.kept
     if needed > free:
         raise ValueError(

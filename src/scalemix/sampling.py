@@ -188,9 +188,9 @@ def _in_folder(plan: _Plan, path: Path, resume: bool, num_data: int | None) -> P
     if run is None or not run.finished:
         check_memory(plan.footprint, settings.num_chains * plan.segment, total, in_folder=True)
         method = _chain_method(plan, settings.chain_method if run is None else run.chain_method)
+        check_disk(plan.footprint, total, path)
         if run is None:
             run = RunFolder.begin(path, identity, plan.skeleton, versions(plan.ppl))
-        check_disk(plan.footprint, total, path)
         for note in run.prepare(versions(plan.ppl)):
             logger.warning("%s", note)
         for piece, block in plan.blocks(method, run.last()):

@@ -70,7 +70,8 @@ def mcmc(
         stop = min(start + segment, settings.num_draws)
         seconds, (state, buffers) = _timed(run, state, buffers, 0, stop - start)
         values, stats = jax.tree.map(lambda value, size=stop - start: np.asarray(value)[:, :size].copy(), buffers)
-        stats["tree_depth"] = np.floor(np.log2(np.maximum(stats["n_steps"], 1))).astype(int) + 1
+        if kernel == "nuts":
+            stats["tree_depth"] = np.floor(np.log2(np.maximum(stats["n_steps"], 1))).astype(int) + 1
         yield Piece((0, len(keys)), (start, stop), values, stats, _flat(state), *seconds)
         start = stop
 

@@ -148,8 +148,9 @@ def _draw(sampler: Any, num_warmup: int, first: int, stop: int, advance: Callabl
     energy, steps, step_size = (np.array(column)[None] for column in zip(*rows, strict=True))
     diverging = np.zeros((1, stop - first), dtype=bool)
     diverging[0, [index - first for index in sampler._divergences if first <= index < stop]] = True
-    depth = np.floor(np.log2(np.maximum(steps, 1))).astype(int) + 1
-    stats = {"energy": energy, "diverging": diverging, "n_steps": steps, "tree_depth": depth, "step_size": step_size}
+    stats = {"energy": energy, "diverging": diverging, "n_steps": steps, "step_size": step_size}
+    if isinstance(sampler, NUTS):
+        stats["tree_depth"] = np.floor(np.log2(np.maximum(steps, 1))).astype(int) + 1
     return {name: value.detach().cpu().numpy()[None] for name, value in values.items()}, stats
 
 
