@@ -24,6 +24,7 @@ class Fault(NamedTuple):
 ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py", "test_marginal.py", "test_known_densities.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
 WRITTEN = "test_log_joints.py"
+RUNS, STARTS = "test_runs.py", "test_starts.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 
 FAULTS = {
@@ -398,5 +399,34 @@ FAULTS = {
         "w.permute(3, 2, 0, 1).flip(2)",
         "a convolution where the layer is a correlation",
         (CONVOLUTION, "-k", "by_hand"),
+    ),
+    # --- runs
+    "resumed_from_the_start": Fault(
+        "numpyro/mcmc.py",
+        "resumed = last is not None",
+        "resumed = False",
+        "a resumed run begins its chains anew",
+        (RUNS, "-k", "stopped_and_resumed and numpyro"),
+    ),
+    "same_random_numbers": Fault(
+        "pyro/mcmc.py",
+        "            _set_random(state)\n            values",
+        "            values",
+        "each piece draws with the random numbers of its chain's beginning",
+        (RUNS, "-k", "own_driver and pyro"),
+    ),
+    "damage_unseen": Fault(
+        "run_folder.py",
+        'if checksum(file) != record["sha256"]:',
+        'if len(checksum(file)) != len(record["sha256"]):',
+        "a damaged segment is taken for a sound one",
+        (RUNS, "-k", "damage and bit"),
+    ),
+    "chains_share_a_start": Fault(
+        "starts.py",
+        "num_chains, replace=False)",
+        "num_chains, replace=True)",
+        "two chains start at the same draw",
+        (STARTS, "-k", "fitted_guide"),
     ),
 }
