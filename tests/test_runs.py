@@ -28,7 +28,7 @@ from scalemix.inference import hmc, nuts
 from scalemix.run_folder import RunFolder
 
 LANGUAGES = {"numpyro": scalemix.numpyro, "pyro": scalemix.pyro}
-KILLED_DRAWS = 240
+KILLED_DRAWS = 160
 
 
 class Stopped(BaseException):
@@ -100,7 +100,7 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(whole: tuple[Any, sm
     same_bits(expected, sm.Posterior.load(folder / "posterior.nc"))
     again = fit(ppl, folder=folder, resume=True)
     same_bits(expected, again)
-    np.testing.assert_array_equal(again.predict(seed=0).draws, expected.predict(seed=0).draws)
+    np.testing.assert_array_equal(again.pointwise_log_likelihood(Y)["y"], expected.log_likelihood["y"])
     assert not result.draws["mean"].flags.writeable
     assert result.info.seconds_run > 0
     assert result.info.notes == expected.info.notes
@@ -131,7 +131,8 @@ def test_draws_are_those_of_the_languages_own_driver(whole: tuple[Any, sm.Poster
         np.testing.assert_allclose(found.draws[name][1], draws[name], rtol=1e-7)
 
 
-@pytest.mark.parametrize("method", ["parallel", pytest.param("vectorized", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["vectorized", "parallel"])
 def test_other_chain_methods_resume_too(method: str, tmp_path: Path) -> None:
     settings = hmc.Settings(num_warmup=10, num_draws=12, num_chains=2, num_steps=2, chain_method=method, progress=False)
     options: dict[str, Any] = {"seed": 3, "settings": settings, "segment_draws": SEGMENT}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def write_blocks(path: Path, skeleton: Posterior, blocks: Iterable[Block], num_c
         for group, arrays in empty.items():
             if arrays:
                 _declare(file[group], datasets[group], arrays)
-        for block in (first, *iterator):
+        for block in chain([first], iterator):
             for group, values in block.groups.items():
                 for name, value in values.items():
                     file[group].variables[name][slice(*block.chains), slice(*block.draws)] = _stored(value)
