@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
-from scalemix.fitting import MOST_GATES, build_posterior, inspect
+from scalemix.fitting import MOST_GATES, build_posterior, inspect, place
 from scalemix.gate_sweep import Forms, all_settings, form_at, log_evidence, make_forms
 from scalemix.gated import GatedLayer, check_gates, find_layer, split_gates
 from scalemix.inference.nuts import Settings
@@ -95,7 +95,7 @@ def fit(
     Raises: ValueError for a model without gates, with other discrete sites, or with more than 12 gates, and for data that are not finite
         numbers.
     """
-    settings = Settings() if settings is None else settings
+    settings, _ = place(ppl, model, data, Settings() if settings is None else settings, seed=seed)
     token = num_data_scope.set(num_data)
     try:
         with ppl.engine.precision(settings.dtype, settings.device):

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalemix.checks import check_positive_int
-from scalemix.fitting import PrecisionSettings, build_posterior, inspect
+from scalemix.fitting import build_posterior, inspect, place
 from scalemix.gated import check_gates, coupled_blocks, find_layer
+from scalemix.inference import nuts
 from scalemix.language import Structure, num_data_scope
 from scalemix.posterior import Posterior
 
@@ -32,27 +33,21 @@ MOST_TOGETHER = 12  # 2¹² settings of one block
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(PrecisionSettings):
-    """How to sample.
+class Settings(nuts.Settings):
+    """How to sample: the settings of NUTS, which moves all that is no gate, and
 
     Args:
         kind: "collapsed" integrates the weights out, "nuts" samples them by NUTS, "auto" collapses where the model allows it.
-        num_warmup, num_draws, num_chains: iterations per chain (an iteration updates every gate), and chains. The first chain starts with
-            all gates closed, the second with all open, the others where the prior puts them.
+        num_warmup: iterations before the kept ones; an iteration updates every gate. The first chain starts with all gates closed, the
+            second with all open, the others where the prior puts them.
         block_size: gates drawn together; each gate with those most correlated with it, 2^block_size settings at a time.
-        target_accept_prob, max_tree_depth, dense_mass, init, chain_method: of NUTS, as in ``scalemix.inference.nuts``.
+
+    Raises: ValueError for a number or a choice out of range.
     """
 
     kind: str = "auto"
     num_warmup: int = 500
-    num_draws: int = 1000
-    num_chains: int = 4
     block_size: int = 1
-    target_accept_prob: float = 0.9
-    max_tree_depth: int = 10
-    dense_mass: bool = False
-    init: str = "uniform"
-    chain_method: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,12 +58,6 @@ class Settings(PrecisionSettings):
             )
         if self.kind not in KINDS:
             raise ValueError(f"Settings(kind={self.kind!r}): give 'auto', 'collapsed' or 'nuts'")
-        if self.target_accept_prob >= 1.0:
-            raise ValueError(f"Settings(target_accept_prob={self.target_accept_prob}): give a probability below 1, e.g. 0.9")
-        if self.init not in ("uniform", "prior"):
-            raise ValueError(f"Settings(init={self.init!r}): give 'uniform' or 'prior'")
-        if self.chain_method not in ("auto", "parallel", "vectorized", "sequential"):
-            raise ValueError(f"Settings(chain_method={self.chain_method!r}): give 'auto', 'parallel', 'vectorized' or 'sequential'")
 
 
 def fit(
@@ -84,7 +73,7 @@ def fit(
     Raises: ValueError for a model without gates or with other discrete sites, for kind="collapsed" where the log joint is not quadratic in
         the gated weights (the sentence says what is), for NUTS within Gibbs in Pyro, which lacks it, and for data that are not finite.
     """
-    settings = Settings() if settings is None else settings
+    settings, _ = place(ppl, model, data, Settings() if settings is None else settings, seed=seed)
     token = num_data_scope.set(num_data)
     try:
         with ppl.engine.precision(settings.dtype, settings.device):

@@ -26,6 +26,7 @@ POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py
 WRITTEN, GRADIENTS, COMBINATIONS = "test_log_joints.py", "test_gradients.py", "test_combinations.py"
 ANSWERS, DEFINITIONS, DIVERGENCES = "test_divergence_answers.py", "test_divergence_definitions.py", "test_divergences.py"
 GATES, GATED_LAYERS = "test_gates.py", "test_gated_layers.py"
+RUNS, STARTS = "test_runs.py", "test_starts.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 REFERENCE = "test_reference.py"
 
@@ -537,5 +538,34 @@ FAULTS = {
         "self._same(np.diagonal(precision[at]), np.diagonal(fitted), root**2)",
         "a continuous spike in the expanded form is taken for a gate that opens or closes",
         (GATED_LAYERS, "-k", "cannot_be_collapsed"),
+    ),
+    # --- runs
+    "resumed_from_the_start": Fault(
+        "numpyro/mcmc.py",
+        "resumed = last is not None",
+        "resumed = False",
+        "a resumed run begins its chains anew",
+        (RUNS, "-k", "stopped_and_resumed and numpyro"),
+    ),
+    "same_random_numbers": Fault(
+        "pyro/mcmc.py",
+        "            _set_random(state)\n            values",
+        "            values",
+        "each piece draws with the random numbers of its chain's beginning",
+        (RUNS, "-k", "own_driver and pyro"),
+    ),
+    "damage_unseen": Fault(
+        "run_folder.py",
+        'if checksum(file) != record["sha256"]:',
+        'if len(checksum(file)) != len(record["sha256"]):',
+        "a damaged segment is taken for a sound one",
+        (RUNS, "-k", "damage and bit"),
+    ),
+    "chains_share_a_start": Fault(
+        "starts.py",
+        "num_chains, replace=False)",
+        "num_chains, replace=True)",
+        "two chains start at the same draw",
+        (STARTS, "-k", "fitted_guide"),
     ),
 }

@@ -268,6 +268,7 @@ ONE_PRIOR = {
 
 RECIPES: dict[str, ModuleType] = {
     "nuts": inference.nuts,
+    "hmc": inference.hmc,
     "gibbs": inference.gibbs,
     "enumeration": inference.enumeration,
     "svi": inference.svi,

@@ -18,16 +18,18 @@ from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
 from scalemix.numpyro.gates_summed import gates_summed, layer_summed
 from scalemix.numpyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
-from scalemix.numpyro.nuts import nuts
+from scalemix.numpyro.mcmc import chain_method, mcmc
 from scalemix.numpyro.svi import svi
 
 __all__ = [
+    "chain_method",
     "collapsed_gibbs",
     "evaluate",
     "gates_summed",
+    "has_gpu",
     "layer_summed",
     "log_joint",
-    "nuts",
+    "mcmc",
     "nuts_within_gibbs",
     "precision",
     "predict",
@@ -57,6 +59,13 @@ def _in_other_threads(x64: bool) -> Iterator[None]:
     finally:
         jax.effects_barrier()
         jax.config.update("jax_enable_x64", before)
+
+
+def has_gpu() -> bool:
+    try:
+        return bool(jax.devices("gpu"))
+    except RuntimeError:  # how JAX says that there is none
+        return False
 
 
 def structure(model: Model, data: tuple, *, seed: int) -> Structure:

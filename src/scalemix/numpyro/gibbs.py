@@ -22,7 +22,7 @@ from scalemix.gate_sweep import Blocks, Forms, block_update, form_at, make_block
 from scalemix.gated import GatedLayer, split_gates
 from scalemix.language import Model, NutsRun
 from scalemix.numpyro.compiling import compile_clock
-from scalemix.numpyro.nuts import ARVIZ_NAMES, EXTRA_FIELDS, INITS, _chain_method, _one_program
+from scalemix.numpyro.mcmc import INITS, chain_method
 
 __all__ = ["collapsed_gibbs", "log_joint", "nuts_within_gibbs", "quadratic"]
 
@@ -210,6 +210,14 @@ def _with_nuts(
     return _run(kernel, arrays, _gate_starts(layer.gates, starts), seed, settings)
 
 
+ARVIZ_NAMES = {
+    "energy": "energy",
+    "diverging": "diverging",
+    "num_steps": "n_steps",
+    "accept_prob": "acceptance_rate",
+    "adapt_state.step_size": "step_size",
+}
+
 # --- NumPyro's machinery ---------------------------------------------------------------------------------------------------------------
 
 
@@ -256,8 +264,11 @@ def _gate_starts(gates: dict[str, tuple[int, ...]], starts: np.ndarray) -> Value
 
 
 def _run(kernel: Any, arrays: tuple, starts: Values, seed: int, settings: Any) -> tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    method = settings.chain_method if settings.chain_method != "auto" else _chain_method(settings.num_chains)
-    programs = {"vectorized": jax.vmap, "sequential": method if settings.progress else _one_program}
+    method = chain_method(settings.chain_method, settings.num_chains)[0]
+    if method == "parallel" and settings.num_chains > jax.local_device_count():
+        method = "sequential"  # NumPyro's driver wants a device for each chain
+    one_after_the_other = partial(partial, jax.lax.map)  # NumPyro's own "sequential" compiles the same loop anew for each chain
+    programs = {"vectorized": jax.vmap, "sequential": method if settings.progress else one_after_the_other}
     mcmc = MCMC(
         kernel,
         num_warmup=settings.num_warmup,
@@ -266,10 +277,10 @@ def _run(kernel: Any, arrays: tuple, starts: Values, seed: int, settings: Any) -
         chain_method=programs.get(method, method),
         progress_bar=settings.progress,
     )
-    fields = tuple(f"hmc_state.{name}" for name in EXTRA_FIELDS)
+    fields = tuple(f"hmc_state.{name}" for name in ARVIZ_NAMES)
     mcmc.run(jax.random.PRNGKey(seed), *arrays, init_params=starts, extra_fields=fields)
     states = jax.block_until_ready(mcmc.get_samples(group_by_chain=True))
     found = {name.removeprefix("hmc_state."): np.asarray(value) for name, value in mcmc.get_extra_fields(group_by_chain=True).items()}
-    stats = {ARVIZ_NAMES.get(name, name): value for name, value in found.items()}
+    stats = {ARVIZ_NAMES[name]: value for name, value in found.items()}
     stats["tree_depth"] = np.floor(np.log2(np.maximum(stats["n_steps"], 1))).astype(int) + 1
     return method, {name: np.asarray(value) for name, value in states.items()}, stats

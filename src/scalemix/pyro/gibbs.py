@@ -20,7 +20,7 @@ from pyro.infer import NUTS
 from scalemix.gate_sweep import Blocks, Forms, block_update, form_at, make_blocks, make_forms, padded, updated_inverse
 from scalemix.gated import GatedLayer, coupled_blocks, split_gates
 from scalemix.language import Model, NutsRun
-from scalemix.pyro.nuts import INITS
+from scalemix.pyro.mcmc import INITS
 from scalemix.pyro.primitives import Given
 from scalemix.pyro.tensors import tensors
 
