@@ -26,6 +26,7 @@ from scalemix.gated import GatedLayer, check_gates, find_layer, split_gates
 from scalemix.inference.nuts import Settings
 from scalemix.language import NutsRun, Structure, num_data_scope
 from scalemix.posterior import Posterior
+from scalemix.sampling import nuts_run
 from scalemix.scalar_law import NODES, draw_scalar, scalar_nodes
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _given_theta(
     if nodes is not None:
         run.draws = {layer.others[0]: nodes.theta(draw_scalar(nodes.t, nodes.log_density, count, rng)).reshape(shape)}
     elif layer.others:
-        run = ppl.engine.nuts(ppl.engine.layer_summed(model, layer), arrays, seed=seed, settings=settings)
+        run = nuts_run(ppl, ppl.engine.layer_summed(model, layer), arrays, seed=seed, settings=settings)
     theta = {name: run.draws[name].reshape(count, *run.draws[name].shape[2:]) for name in layer.others}
     every, owners = all_settings(layer.num_gates), layer.owners.astype(float)
     gates, beta = np.empty((count, layer.num_gates)), np.empty((count, layer.num_weights))
@@ -255,7 +256,7 @@ def _given_the_rest(
 ) -> NutsRun:
     """All continuous sites by NUTS with the gates summed out, then the gates from their law given those."""
     gates = {name: structure.latents[name] for name in structure.discrete}
-    run = ppl.engine.nuts(ppl.engine.gates_summed(model, gates), arrays, seed=seed, settings=settings)
+    run = nuts_run(ppl, ppl.engine.gates_summed(model, gates), arrays, seed=seed, settings=settings)
     every = all_settings(sum(int(np.prod(shape)) for shape in gates.values()))
     chains, num_draws = next(iter(run.draws.values())).shape[:2]
     flat = {name: value.reshape(chains * num_draws, *value.shape[2:]) for name, value in run.draws.items() if name in structure.latents}

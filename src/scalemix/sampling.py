@@ -16,13 +16,13 @@ from scalemix.checks import check_positive_int
 from scalemix.fitting import PrecisionSettings, identified_quantities, inspect, place, skeleton
 from scalemix.footprint import Footprint, check_disk, check_memory, kept_sites
 from scalemix.identity import run_identity, versions
-from scalemix.language import PPL, Model, Piece, Structure, num_data_scope
+from scalemix.language import PPL, Model, NutsRun, Piece, Structure, num_data_scope
 from scalemix.merge import Block, filled, gathered
 from scalemix.posterior import CHUNK, Posterior
 from scalemix.run_folder import RunFolder, has_run
 from scalemix.starts import INITS, Start, starting_points
 
-__all__ = ["SamplingSettings", "sample_posterior"]
+__all__ = ["SamplingSettings", "nuts_run", "sample_posterior"]
 
 CHAIN_METHODS = ("auto", "parallel", "vectorized", "sequential")
 SEGMENT_DRAWS, SEGMENT_BYTES = 1000, 2.0**27  # a segment is evaluated at once; 128 MB of it is little to lose and little to hold
@@ -159,6 +159,34 @@ def sample_posterior(
             return _in_folder(plan, Path(folder), resume, num_data)
     finally:
         num_data_scope.reset(token)
+
+
+def nuts_run(ppl: PPL, model: Model, arrays: tuple, *, seed: int, settings: Any) -> NutsRun:
+    """All draws of NUTS at once: for recipes of which it is a part."""
+    method, _ = ppl.engine.chain_method(settings.chain_method, settings.num_chains)
+    run = NutsRun({}, {}, method, 0.0, 0.0)
+
+    def counted() -> Iterator[Block]:
+        with _progress("nuts", method, settings, None) as advance:
+            for piece in ppl.engine.mcmc(
+                model,
+                arrays,
+                kernel="nuts",
+                seed=seed,
+                settings=settings,
+                chain_method=method,
+                initial={},
+                segment=settings.num_draws,
+                last=None,
+                advance=advance,
+            ):
+                run.seconds_compile += piece.seconds_compile
+                run.seconds_run += piece.seconds_run
+                yield Block(piece.chains, piece.draws, {"posterior": piece.values, "sample_stats": piece.stats})
+
+    found = gathered(counted(), settings.num_chains, settings.num_draws)
+    run.draws, run.stats = found["posterior"], found["sample_stats"]
+    return run
 
 
 def _in_memory(plan: _Plan) -> Posterior:
