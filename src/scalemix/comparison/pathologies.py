@@ -121,9 +121,11 @@ def _funnel(posterior: Posterior, symptoms: Symptoms) -> Finding | None:
     clause = f"the divergences lie where {neck} is small" if neck else ""
     if posterior.info.parametrization == "hierarchical":
         return Finding(clause, "the hierarchical form has a funnel where the noise is small, use parametrization='expanded'")
-    if neck and "HalfCauchy" not in posterior.info.prior:
-        return Finding(clause, "a funnel: write it non-centered (parametrization='expanded'), or raise target_accept_prob")
-    return None
+    if not neck or "HalfCauchy" in posterior.info.prior:
+        return None
+    if posterior.info.parametrization == "expanded":
+        return Finding(clause, "raise target_accept_prob (e.g. to 0.98)")
+    return Finding(clause, "a funnel: write it non-centered (parametrization='expanded'), or raise target_accept_prob")
 
 
 def _neck(posterior: Posterior) -> str:
@@ -131,7 +133,7 @@ def _neck(posterior: Posterior) -> str:
     diverging = np.asarray(posterior.sample_stats["diverging"], bool)
     found = ("", -0.5)
     for name, values, index in _scalars(posterior):
-        if np.min(values) > 0.0 and np.ptp(values) > 0.0:
+        if np.min(values) > 0.0 and np.ptp(values) > 0.0 and not name.endswith("_base"):  # a base is no scale, though it may be positive
             logs = np.log(values)
             shift = (np.median(logs[diverging]) - np.median(logs[~diverging])) / logs.std()
             if shift < found[1]:
