@@ -264,7 +264,7 @@ ONE_PRIOR = {
     "resnet_stochastic_depth": "stochastic_depth",
 }
 
-RECIPES: dict[str, ModuleType] = {"nuts": inference.nuts, "svi": inference.svi, "mean_field": inference.mean_field}
+RECIPES: dict[str, ModuleType] = {name: getattr(inference, name) for name in ("nuts", "svi", "mean_field", "low_rank", "full_rank")}
 
 
 def cases() -> Iterator[Case]:
