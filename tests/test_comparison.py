@@ -21,7 +21,7 @@ from scalemix.comparison import (
     wasserstein,
     weight_sites,
 )
-from scalemix.comparison.fits import contrast
+from scalemix.comparison.contrasts import contrast
 
 stats: Any = scipy_stats  # its frozen laws carry no types
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from scalemix.comparison.canvas import GRAY, canvas, dots, kinds, line, panel_title, share_log_ticks
 from scalemix.comparison.columns import Columns, columns_of, point_estimate
-from scalemix.comparison.fits import Contrast, Fit
+from scalemix.comparison.contrasts import Contrast
+from scalemix.comparison.fits import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scalemix.comparison.fits import Contrast, Fit
+from scalemix.comparison.contrasts import Contrast
+from scalemix.comparison.fits import Fit
 from scalemix.comparison.references import Reference
 
 __all__ = ["verdicts_of"]
