@@ -51,8 +51,12 @@ class Comparison:
     def blocks(self) -> pd.DataFrame:
         """Block by block (a weight site; of a network, an identified quantity) what ``table`` sums up: one row a fit and a block that has a
         k-hat or a distance to the reference. Columns: khat, then w1, sliced, mmd, inclusion_error, each with its ``_floor``."""
-        found = {name: each for name, each in self.contrasts.items() if not self.table.at[name, "reference"]}
-        return block_table(self.fits, found)
+        return block_table(self.fits, self.measured)
+
+    @property
+    def measured(self) -> dict[str, Contrast]:
+        """``contrasts`` without those of the references with themselves."""
+        return {name: found for name, found in self.contrasts.items() if not self.table.at[name, "reference"]}
 
     def to_markdown(self, part: str | None = None) -> str:
         """The table for people: rounded, blank cells empty, columns without an entry left out.
