@@ -47,7 +47,7 @@ def test_full_rank_finds_the_conjugate_answer(full: Any) -> None:
     """To 2 % of an sd and of a product of sds: 3 to 4 Monte Carlo standard errors of 40 000 draws, 1/√S and √(2/S)."""
     w = full.draws["w1"][0]
     assert full.info.method == "full_rank"
-    assert np.abs(w.mean(axis=0) - MEAN).max() < 0.02 * SD.min()
+    assert np.abs((w.mean(axis=0) - MEAN) / SD).max() < 0.02
     assert np.abs((np.cov(w.T) - COV) / np.outer(SD, SD)).max() < 0.02
 
 
@@ -65,7 +65,7 @@ def test_its_reweighted_elpd_is_exact_leave_one_out(full: Any) -> None:
 def test_its_elbo_is_the_evidence(full: Any) -> None:
     found, error = elbo(full)
     evidence = stats.multivariate_normal(np.zeros(N), SIGMA**2 * np.eye(N) + X @ X.T).logpdf(Y)
-    assert evidence - 0.01 < found < evidence + 4 * error  # 0.01 nats: what is left after the last step
+    assert evidence - 0.01 - 4 * error < found < evidence + 4 * error  # 0.01 nats: what is left after the last step
 
 
 @pytest.fixture(scope="module")
