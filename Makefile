@@ -22,13 +22,14 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --constra
 	$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") --editable
 PYTEST = $(BIN)/pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help compare test test-slow lint format env clean distclean
+.PHONY: help compare test test-slow lint docs format env clean distclean
 
 help:
 	@echo "make compare     set up what the comparison needs (NumPyro, no torch) and run it; results under results/compare/"
 	@echo "make test        set everything up and run the fast tests"
 	@echo "make test-slow   the slow tests; the log goes to tests/slow.log, which is committed"
 	@echo "make lint        ruff and pyright"
+	@echo "make docs        the reference out of the docstrings, one page a module, in build/reference/; a warning is an error"
 	@echo "make format      let ruff reformat and fix what it can"
 	@echo "make env         set everything up"
 	@echo "make clean       remove builds and caches        make distclean   ... and $(VENV)"
@@ -49,6 +50,10 @@ lint: $(VENV)/.test
 	@rm -rf build/tree && mkdir -p build/tree/scalemix
 	@ln -s "$(CURDIR)"/src/scalemix/* "$(CURDIR)"/models "$(CURDIR)"/inference build/tree/scalemix/
 	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.test
+	@$(BIN)/python -W error docs/reference.py build/reference
+	@echo "the reference is in build/reference/index.html"
 
 format: $(VENV)/.test
 	@$(BIN)/ruff check --quiet --fix --exit-zero .

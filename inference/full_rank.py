@@ -23,6 +23,9 @@ __all__ = ["Settings", "fit"]
 def fit(
     ppl: PPL, model: Callable[..., Any], *data: Any, seed: int, settings: Settings | None = None, num_data: int | None = None
 ) -> Posterior:
-    """Fit a normal guide of full covariance; arguments and errors as in ``scalemix.inference.svi.fit``."""
+    """Fit q(u) = N(u; m, L Lᵀ) on the unconstrained space, θ = T(u): Kucukelbir et al. (2017), full-rank.
+
+    Arguments and errors as in ``scalemix.inference.svi.fit``, which is given the guide.
+    """
     guide = ppl.autoguide.AutoMultivariateNormal
     return svi.fit(ppl, model, *data, guide=guide, seed=seed, settings=settings, num_data=num_data, method="full_rank")

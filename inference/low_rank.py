@@ -22,6 +22,9 @@ __all__ = ["Settings", "fit"]
 def fit(
     ppl: PPL, model: Callable[..., Any], *data: Any, seed: int, settings: Settings | None = None, num_data: int | None = None
 ) -> Posterior:
-    """Fit a normal guide of low rank; arguments and errors as in ``scalemix.inference.svi.fit``."""
+    """Fit q(u) = N(u; m, W Wᵀ + diag(s²)) on the unconstrained space, θ = T(u): Ong, Nott and Smith (2018).
+
+    Arguments and errors as in ``scalemix.inference.svi.fit``, which is given the guide.
+    """
     guide = ppl.autoguide.AutoLowRankMultivariateNormal
     return svi.fit(ppl, model, *data, guide=guide, seed=seed, settings=settings, num_data=num_data, method="low_rank")

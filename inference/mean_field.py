@@ -22,6 +22,9 @@ __all__ = ["Settings", "fit"]
 def fit(
     ppl: PPL, model: Callable[..., Any], *data: Any, seed: int, settings: Settings | None = None, num_data: int | None = None
 ) -> Posterior:
-    """Fit a mean-field normal guide; arguments and errors as in ``scalemix.inference.svi.fit``."""
+    """Fit q(u) = Πᵢ N(uᵢ; mᵢ, sᵢ²) on the unconstrained space, θ = T(u): Kucukelbir et al. (2017), mean-field.
+
+    Arguments and errors as in ``scalemix.inference.svi.fit``, which is given the guide.
+    """
     guide = ppl.autoguide.AutoDiagonalNormal  # one vector of all sites: the same family as AutoNormal, compiled in half the time
     return svi.fit(ppl, model, *data, guide=guide, seed=seed, settings=settings, num_data=num_data, method="mean_field")

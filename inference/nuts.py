@@ -30,6 +30,10 @@ class Settings(PrecisionSettings):
         dense_mass: adapt a full mass matrix rather than a diagonal one.
         init: "uniform" (within ±2 on the unconstrained space) or "prior".
         chain_method: "auto", "parallel", "vectorized" or "sequential" (NumPyro; Pyro runs chains in sequence).
+        dtype, device: "float64" (what small models under MCMC want) or "float32"; "cpu" or "gpu".
+        progress: show a progress bar.
+
+    Raises: ValueError for a number or a choice out of range.
     """
 
     num_warmup: int = 1000
@@ -54,12 +58,17 @@ class Settings(PrecisionSettings):
 def fit(
     ppl: PPL, model: Callable[..., Any], *data: Any, seed: int, settings: Settings | None = None, num_data: int | None = None
 ) -> Posterior:
-    """Sample the posterior of ``model(ppl, *data)``.
+    """Sample the posterior p(θ | y) ∝ p(y | θ) p(θ) of ``model(ppl, *data)`` by the No-U-Turn sampler (Hoffman and Gelman, 2014).
 
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
+        model: ``model(ppl, *data)``, e.g. ``functools.partial(scalemix.models.linear, prior=sm.Laplace())``.
         data: arrays, data frames or dicts of arrays; the last one is the outcome.
         seed: a whole number; the same seed gives the same draws.
+        settings: how; ``None`` for the defaults.
         num_data: the size of the whole data set if ``data`` is a part of it (scales the likelihood in ``ppl.data_plate``).
+
+    Returns: draws (chain, draw, *event) of each site, with the sampler's statistics.
 
     Raises: ValueError for a model with discrete sites, for data that are not finite numbers, and for settings out of range.
     """

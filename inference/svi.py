@@ -30,6 +30,10 @@ class Settings(PrecisionSettings):
         num_particles: draws of q per gradient.
         num_draws: draws of the fitted guide in the posterior.
         init_scale: first standard deviation of an autoguide's normals (unconstrained space).
+        dtype, device: "float64" or "float32"; "cpu" or "gpu".
+        progress: show a progress bar.
+
+    Raises: ValueError for a number or a choice out of range.
     """
 
     num_steps: int = 10_000
@@ -50,17 +54,26 @@ def fit(
     num_data: int | None = None,
     method: str = "svi",
 ) -> Posterior:
-    """Fit ``guide`` to the posterior of ``model(ppl, *data)`` and draw from it.
+    """Fit ``guide`` q to the posterior of ``model(ppl, *data)`` and draw from it: ELBO(q) = E_q[log p(θ, y) − log q(θ)] is maximized.
+
+    Hoffman, Blei, Wang and Paisley (2013), with gradients by reparametrization (Kucukelbir et al., 2017) and steps by Adam (Kingma and Ba,
+    2015).
 
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
+        model: ``model(ppl, *data)``, e.g. ``functools.partial(scalemix.models.linear, prior=sm.Laplace())``.
         data: arrays, data frames or dicts of arrays; the last one is the outcome.
         guide: an autoguide class (``ppl.autoguide.AutoNormal``), an autoguide built for a native model, or a function
             ``guide(ppl, *data)`` (wrap a native one in ``sm.native``).
         seed: a whole number; the same seed gives the same fit.
+        settings: how; ``None`` for the defaults.
         num_data: the size of the whole data set if ``data`` is a part of it (scales the likelihood in ``ppl.data_plate``).
         method: what the result calls itself.
 
-    Raises: ValueError if the guide misses a site of the model or adds one, for discrete sites, and for data that are not finite numbers.
+    Returns: num_draws draws of the guide as one chain, with log q(θ) of each and the loss (negative ELBO, nats) of every step.
+
+    Raises: ValueError if the guide misses a site of the model or adds one, for discrete sites, and for data that are not finite numbers;
+        in Pyro, FloatingPointError at the step where the ELBO ceases to be finite (in NumPyro the losses show it).
     """
     settings = Settings() if settings is None else settings
     token = num_data_scope.set(num_data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import activation_named, add_bias, pool2d
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["lenet"]
 
 
+@identified_by(HiddenUnits(first="w1"))
 def lenet(
     ppl: PPL,
     x: Any,
@@ -41,6 +43,7 @@ def lenet(
     SpatialDropout does), ``.per("in", "out")`` one per kernel slice, and two factors in one ``ScaleMixture`` are filter × kernel.
 
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         x: (n, height, width, channel); images of one channel end in an axis of size 1.
         y: (n,), or ``None`` to predict.
         prior: of all weights, or a dict from site or pattern ("w1", "w*") to prior.
@@ -48,8 +51,11 @@ def lenet(
         kernel: height and width of each filter.
         widths: hidden units of each dense layer.
         num_outputs: size of the output; 1 for all likelihoods but "categorical".
+        bias_prior: of b1, b2, ….
+        likelihood: by name, or a value of ``scalemix.likelihoods``.
         activation: "relu", "tanh" or "sigmoid".
         pooling: "max" or "mean", over patches of 2 × 2.
+        parametrization: of the weights: "expanded", "hierarchical", "marginal" or a dict (``ppl.weight``).
         scale_by_fan_in: divide each weight's scale by √fan_in, which is kernel² channels for a convolution.
 
     Sites: w1, b1, …, convolutions first, of shape (kernel, kernel, in, out) and (out,), then (fan_in, fan_out); sigma; y. Returns y.
@@ -57,7 +63,7 @@ def lenet(
     Raises: ValueError if x is not (n, height, width, channel) or too small, y not (n,), an option is unknown, or a pattern of ``prior``
         matches no weight.
 
-    Source: eq. 21–22 of "Unifying the Dropout Family Through Structured Shrinkage Priors" (noise per kernel slice).
+    Source: Nalisnick and Smyth (2018), eq. 21–22 (a noise per kernel slice), 23 (per filter) and 24–25 (both).
     """
     if x.ndim != 4:
         raise ValueError(f"x has shape {tuple(x.shape)}: give images of shape (n, height, width, channel), e.g. x[..., None]")

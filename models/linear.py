@@ -28,11 +28,16 @@ def linear(
 ) -> Any:
     """y ~ likelihood(x w1 + b1), w1 ~ prior, one weight per column of x.
 
+    Nalisnick and Smyth (2018), eq. 1 without a hidden layer; ``scale_by_sigma`` is the prior of Piironen and Vehtari (2017), eq. 3.12.
+
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         x: (n, p), columns standardized (the priors are on that scale).
         y: (n,), or ``None`` to predict.
         prior: of ``w1``, shape (p,), axes ("in",).
         bias_prior: of ``b1``, a scalar; ``None`` for no intercept.
+        likelihood: by name, or a value of ``scalemix.likelihoods``.
+        parametrization: of w1: "expanded", "hierarchical", "marginal" or a dict (``ppl.weight``).
         scale_by_sigma: multiply the prior's scale by the observation scale sigma (the σ-scaled horseshoe).
 
     Sites: w1 (and w1_noise, …), b1, sigma, y. Returns y, shape (n,).

@@ -25,11 +25,15 @@ def logistic(
 ) -> Any:
     """y ~ Bernoulli(p), log p/(1 − p) = x w1 + b1, w1 ~ prior: ``linear`` with a Bernoulli likelihood.
 
+    Nalisnick and Smyth (2018), eq. 1 with a logit link and without a hidden layer.
+
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         x: (n, p), columns standardized (the priors are on that scale).
         y: (n,) of 0 and 1, or ``None`` to predict.
         prior: of ``w1``, shape (p,), axes ("in",), in log odds per unit of x.
         bias_prior: of ``b1``, a scalar; ``None`` for no intercept.
+        parametrization: of w1: "expanded", "hierarchical", "marginal" or a dict (``ppl.weight``).
 
     Sites: w1 (and w1_noise, …), b1, y. Returns y, shape (n,).
 

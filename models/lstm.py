@@ -9,6 +9,7 @@ import numpy as np
 
 from scalemix.checks import check_positive_int
 from scalemix.dense import split_per_example
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
@@ -23,6 +24,7 @@ __all__ = ["lstm"]
 AXES = ("in", "gate", "out")
 
 
+@identified_by(HiddenUnits(first="w"))
 def lstm(
     ppl: PPL,
     x: Any,
@@ -47,6 +49,7 @@ def lstm(
     drawn once, before the first step, and the recurrent weights u have a prior of their own.
 
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         x: sequences (n, T, p), or {"x": (n, T, p), "lengths": (n,)} where they are padded: a step beyond a sequence's length carries the
             state on, so what stands in the padding does not matter (as long as it is finite).
         y: (n,), or ``None`` to predict.
@@ -54,6 +57,8 @@ def lstm(
         width: hidden units.
         num_outputs: size of the output; 1 for all likelihoods but "categorical".
         recurrent_prior, end_prior, bias_prior: of u; of w_out; of b and b_out.
+        likelihood: by name, or a value of ``scalemix.likelihoods``.
+        parametrization: of w: "expanded", "hierarchical", "marginal" or a dict (``ppl.weight``).
         scale_by_fan_in: divide each weight's scale by √fan_in.
         noise_plate: "global", one ξ for all sequences: the Bayesian model. "example", one ξ for each sequence, as dropout training draws
             it: then the site ``w`` is z, and each noise has the sequences in front (expanded form only).
@@ -62,7 +67,7 @@ def lstm(
 
     Raises: ValueError if x is not (n, T, p), lengths not (n,), y not (n,), or noise_plate is unknown.
 
-    Source: eq. 16–20 of "Unifying the Dropout Family Through Structured Shrinkage Priors".
+    Source: Nalisnick and Smyth (2018), eq. 16–20, with the squares missing in 17 and 19.
     """
     x, lengths = _sequences(x)
     check_positive_int("width", width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import activation_named, add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["mlp"]
 
 
+@identified_by(HiddenUnits(first="w1"))
 def mlp(
     ppl: PPL,
     x: Any,
@@ -36,15 +38,19 @@ def mlp(
     """h₀ = x, hₗ = activation(hₗ₋₁ wₗ + bₗ), y ~ likelihood(h_L w_{L+1} + b_{L+1}); wₗ ~ prior / √fan_in.
 
     One noise per input unit, ``noise.X().per("in")``, is the structure of dropout; the noise multiplies the weight, which for the rows of a
-    layer is the same as multiplying its input (eq. 6–8 of the dropout-family paper).
+    layer is the same as multiplying its input: Nalisnick and Smyth (2018), eq. 1 and 6–8.
 
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         x: (n, p), columns standardized.
         y: (n,), or ``None`` to predict.
         prior: of all weights, or a dict from site or pattern ("w1", "w*") to prior.
         widths: hidden units per layer.
         num_outputs: size of the output; 1 for all likelihoods but "categorical".
+        bias_prior: of b1, b2, ….
+        likelihood: by name, or a value of ``scalemix.likelihoods``.
         activation: "tanh", "relu" or "sigmoid".
+        parametrization: of the weights: "expanded", "hierarchical", "marginal" or a dict (``ppl.weight``).
         scale_by_fan_in: divide each weight's scale by √fan_in, so that the output's prior scale does not grow with the widths.
         noise_on: "weight", "input" or "output": where the noise is applied; the log joint is the same (``ppl.dense``).
         noise_plate: "global", one noise for all rows, or "example", a fresh one per row, as dropout training draws it (``ppl.dense``).

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix.checks import check_positive_int
 from scalemix.dense import layer_noise
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import activation_named, add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["resnet"]
 
 
+@identified_by(HiddenUnits(first="w_in"))
 def resnet(
     ppl: PPL,
     x: Any,
@@ -50,6 +52,7 @@ def resnet(
     ``noise.X().per("layer")`` is ADD; beside ``noise.Y().per("in")`` in one ``ScaleMixture`` it is ARD × ADD.
 
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         x: (n, p), columns standardized.
         y: (n,), or ``None`` to predict.
         prior: of the weights of the blocks, or a dict from site or pattern ("w1", "w*") to prior.
@@ -57,9 +60,12 @@ def resnet(
         num_blocks: L.
         num_outputs: size of the output; 1 for all likelihoods but "categorical".
         end_prior: of w_in and w_out, the maps into and out of the blocks.
+        bias_prior: of the biases.
+        likelihood: by name, or a value of ``scalemix.likelihoods``.
         activation: "relu", "tanh" or "sigmoid".
         parametrization: of the blocks' weights; position="post" needs one in which τₗ is a site and the weight is expanded.
         scale_by_fan_in: divide each weight's scale by √fan_in.
+        position: of τₗ, "pre" or "post" the activation, as above.
         scale_bias: multiply the bias of a block by τₗ as its weights are, so that τₗ = 0 switches the block off.
 
     Sites: w_in, b_in, w1, b1, …, w_out, b_out (and w1_noise, …), axes ("in", "out") and ("out",); sigma; y. Returns y.
@@ -67,7 +73,7 @@ def resnet(
     Raises: ValueError if x is not (n, p), y not (n,), an option is unknown, a pattern of ``prior`` matches no block, or τₗ is wanted apart
         from the weight and has been integrated out or is bounded by a slab.
 
-    Source: eq. 13–15 of "Unifying the Dropout Family Through Structured Shrinkage Priors".
+    Source: Nalisnick and Smyth (2018), eq. 13–15; stochastic depth, Huang et al. (2016).
     """
     if x.ndim != 2:
         raise ValueError(f"x has shape {tuple(x.shape)}: give a matrix of shape (n, p), one row per case")

@@ -29,6 +29,7 @@ class Draws:
     losses: np.ndarray | None = None
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
     coords: dict[str, list] = field(default_factory=dict)
+    identified: dict[str, np.ndarray] = field(default_factory=dict)
     observed: dict[str, np.ndarray] = field(default_factory=dict)
     constant: dict[str, np.ndarray] = field(default_factory=dict)
     model: Any = None

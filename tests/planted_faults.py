@@ -1,4 +1,4 @@
-"""Planted faults: mistakes of formulas that the tests must notice, each a change of a few characters in one file.
+"""Planted faults: mistakes of formulas (and of what is said of them) that the tests must notice, each a small change in one file.
 
 ``test_planted_faults.py`` (slow suite) plants them one at a time in a copy of the sources and runs the tests named beside them, which must
 fail. Most are in code that both languages share, where comparing the two languages shows nothing: an outside value has to be off.
@@ -25,6 +25,7 @@ ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
 WRITTEN = "test_log_joints.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
+REFERENCE = "test_reference.py"
 
 FAULTS = {
     # --- laws of the noises
@@ -398,5 +399,34 @@ FAULTS = {
         "w.permute(3, 2, 0, 1).flip(2)",
         "a convolution where the layer is a correlation",
         (CONVOLUTION, "-k", "by_hand"),
+    ),
+    # --- what the reference says
+    "untold_error": Fault(
+        "priors.py",
+        "    Raises: ValueError unless 0 < narrow_scale < wide_scale.\n",
+        "",
+        "an error is raised and not documented",
+        (REFERENCE, "-k", "errors and NormalMixture"),
+    ),
+    "untold_argument": Fault(
+        "models/mlp.py",
+        "        widths: hidden units per layer.\n",
+        "",
+        "an argument is not documented",
+        (REFERENCE, "-k", "arguments and mlp"),
+    ),
+    "untold_source": Fault(
+        "noise/unbounded.py",
+        "    b is ``scale``. Nalisnick and Smyth (2018), Table 1.\n",
+        "    b is ``scale``.\n",
+        "a formula without its source",
+        (REFERENCE, "-k", "source and Rayleigh"),
+    ),
+    "untold_shape": Fault(
+        "language.py",
+        "``(*, n, num_outputs)``, of h ``(*, n, in)``",
+        "(*, n, num_outputs), of h (*, n, in)",
+        "the asterisks of two shapes are taken for italics",
+        (REFERENCE, "-k", "markup"),
     ),
 }

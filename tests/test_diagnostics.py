@@ -78,7 +78,7 @@ def test_healthy_chains_are_a_reference() -> None:
 def test_a_displaced_chain_is_named_with_its_site_index_and_label() -> None:
     w = np.random.default_rng(5).standard_normal((4, 1000, 3, 2))
     w[2, :, 1, 0] += 1.0
-    posterior = chains_of({"w1": w, "b1": w[..., 0, 0]})
+    posterior = chains_of({"w1": w, "b1": np.random.default_rng(50).standard_normal((4, 1000))})
     posterior.dims, posterior.coords = {"w1": ("in", "out")}, {"in": ["age", "bmi", "bp"]}
     found = diagnose(posterior)
     assert not found.is_reference

@@ -198,14 +198,14 @@ def test_nobody_imports_a_second_copy_of_models_or_recipes(folder: str) -> None:
 
 
 def declared() -> tuple[set[str], set[str]]:
-    """Import names of the dependencies in pyproject.toml: those of the library with its extras, those of the tests."""
+    """Import names of the dependencies in pyproject.toml: those of the library with its extras, those of the tests and docs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     def names(requirements: list[str]) -> set[str]:
         bare = {re.split(r"[\[<>=!~; ]", requirement)[0] for requirement in requirements}
         return {IMPORT_NAMES.get(name, name) for name in bare - {"scalemix"}}
 
-    tests = project["optional-dependencies"].pop("test")
+    tests = [line for extra in ("test", "docs") for line in project["optional-dependencies"].pop(extra)]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
     return names(project["dependencies"] + extras), names(tests)
 
@@ -222,7 +222,7 @@ def test_what_the_library_imports_is_declared_and_what_is_declared_is_imported()
 
 
 def test_what_the_tests_import_is_declared() -> None:
-    assert third_party(sorted((ROOT / "tests").rglob("*.py"))) <= set().union(*declared())
+    assert third_party(sorted([*(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").rglob("*.py")])) <= set().union(*declared())
 
 
 @pytest.mark.parametrize(

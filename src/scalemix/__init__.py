@@ -1,6 +1,15 @@
 """scalemix: dropout is a prior. Gaussian scale mixtures w = ξ·z for Pyro and NumPyro, fitted by SVI and by NUTS, and compared.
 
 Importing this loads neither torch nor jax; ``import scalemix.pyro`` or ``import scalemix.numpyro`` brings a language.
+
+Where to look: the priors below, the laws of ξ in ``scalemix.noise``, ready models in ``scalemix.models``, ways to fit in
+``scalemix.inference``, what a model of one's own may use in ``scalemix.language.PPL``, and what is made of the fits in
+``scalemix.comparison``. Cited most:
+
+- Nalisnick and Smyth (2018), "Unifying the Dropout Family Through Structured Shrinkage Priors", arXiv:1810.04045v1: the noises, the tyings.
+- Liu, Dong, Zhang, Gong and Shi (2019), "Variational Bayesian Dropout with a Hierarchical Prior", CVPR: the Gaussian-uniform prior.
+- Piironen and Vehtari (2017), "Sparsity information and regularization in the horseshoe and other shrinkage priors", EJS 11.
+- Saha, Liu and Liang (2024), "Efficient Model Compression for Bayesian Neural Networks", arXiv:2411.00273: spike and slab with two scales.
 """
 
 from __future__ import annotations
@@ -11,9 +20,11 @@ from scalemix import likelihoods, noise
 from scalemix.effects import effect_cdf, effect_quantile, effect_sd
 from scalemix.elicitation import elicit_active, elicit_scale
 from scalemix.hyper import ExpectedActive
+from scalemix.identified import HiddenUnits, identified_by
 from scalemix.jensen import JensenGap, hierarchical_gap, jensen_gap
 from scalemix.language import native
 from scalemix.marginal import atom, inclusion_prob, log_marginal
+from scalemix.plan import reparam
 from scalemix.posterior import Posterior, Prediction
 from scalemix.predictive import PriorPredictive, prior_predictive
 from scalemix.priors import (
@@ -42,6 +53,7 @@ __all__ = [
     "ExpectedActive",
     "GaussianUniform",
     "GaussianUniformMaximized",
+    "HiddenUnits",
     "Horseshoe",
     "JensenGap",
     "Laplace",
@@ -63,6 +75,7 @@ __all__ = [
     "elicit_active",
     "elicit_scale",
     "hierarchical_gap",
+    "identified_by",
     "inclusion_prob",
     "jensen_gap",
     "likelihoods",
@@ -73,6 +86,7 @@ __all__ = [
     "plot_noise_variances",
     "plot_prior",
     "prior_predictive",
+    "reparam",
     "shrinkage_factor",
 ]
 

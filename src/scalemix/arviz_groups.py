@@ -29,6 +29,7 @@ def groups(posterior: Posterior) -> dict[str, xarray.Dataset]:
         "posterior": _dataset(posterior.draws, posterior),
         "sample_stats": _dataset(stats, posterior),
         "log_likelihood": _dataset(posterior.log_likelihood, posterior),
+        "identified": _dataset(posterior.identified, posterior),
         "posterior_predictive": _dataset(posterior.predictive_draws, posterior),
         "prior": _dataset(posterior.prior_draws, posterior),
         "observed_data": _dataset(posterior.observed, posterior, lead=()),
@@ -107,6 +108,7 @@ def load(path: Path) -> Posterior:
         coords=coords,
         observed=arrays.get("observed_data", {}),
         constant=arrays.get("constant_data", {}),
+        identified=arrays.get("identified", {}),
         prior_draws=arrays.get("prior", {}),
         predictive_draws=arrays.get("posterior_predictive", {}),
     )

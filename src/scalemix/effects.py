@@ -37,6 +37,7 @@ def effect_cdf(prior: ScaleMixture, size: Any) -> Array:
     """P(|w| ≤ size), the atom at 0 included.
 
     Args:
+        prior: the law of w.
         size: array of any shape, in the units of the weight; below 0 the probability is 0.
 
     Raises: ValueError if the prior has to be resolved first (``prior.resolve(num_weights)``), TypeError if it is not a prior.
@@ -56,9 +57,10 @@ def effect_cdf(prior: ScaleMixture, size: Any) -> Array:
 
 
 def effect_quantile(prior: ScaleMixture, probability: Any) -> Array:
-    """The size below which |w| lies with that probability: 0 where the atom at 0 alone has it.
+    """The size x with P(|w| ≤ x) = probability: 0 where the atom at 0 alone has it.
 
     Args:
+        prior: the law of w.
         probability: array of any shape, from 0 to 1.
 
     Raises: ValueError for a probability outside [0, 1]; otherwise as :func:`effect_cdf`.
@@ -72,7 +74,10 @@ def effect_quantile(prior: ScaleMixture, probability: Any) -> Array:
 
 
 def effect_sd(prior: ScaleMixture) -> float:
-    """Standard deviation of w, √E[w²] = σ₀ √Πₖ E[ξₖ²]; ``inf`` where infinite. With a slab by quadrature."""
+    """Standard deviation of w under ``prior``, √E[w²] = σ₀ √Πₖ E[ξₖ²]; ``inf`` where infinite. With a slab by quadrature.
+
+    Raises: as :func:`effect_cdf`.
+    """
     if prior.slab is None:
         atom(prior)  # refuses what is no prior, or not resolved
         second = [factor.noise.moments().second for factor in prior.factors]

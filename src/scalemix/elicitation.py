@@ -27,6 +27,13 @@ __all__ = ["elicit_active", "elicit_scale"]
 def elicit_scale(prior: ScaleMixture, *, below: float, probability: float = 0.95) -> ScaleMixture:
     """The prior of the same family under which P(|w| ≤ below) = probability: its ``base_scale`` is replaced.
 
+    |w| is proportional to σ₀, so σ₀ = below / (the quantile of |w| at σ₀ = 1).
+
+    Args:
+        prior: the family; its own base scale does not matter.
+        below: a size, in the units of the weight.
+        probability: with which |w| is below it.
+
     Raises: ValueError if the atom at 0 alone has that probability, so that no scale does.
 
     Example:
@@ -49,10 +56,14 @@ def elicit_active(
 
     What is replaced is what says it in the family: the inclusion probability of a gate, p₀/p; the scale of the half-Cauchy that a whole
     array shares, tau0 = σ p₀ / ((p − p₀) √N) (Piironen and Vehtari, 2017, eq. 3.12); in any other family ``base_scale``, so that the
-    expected effective number of weights is p₀.
+    expected effective number of weights Σⱼ E[1 − κⱼ] is p₀ (:func:`shrinkage_factor` for κ).
 
     Args:
-        expected_active: p₀. num_weights: p. num_data: N. noise_scale: σ, in the units of y.
+        prior: the family.
+        expected_active: p₀.
+        num_weights: p.
+        num_data: N.
+        noise_scale: σ, in the units of y.
 
     Raises: ValueError if p₀ is not below p, or below what an atom at 0 leaves.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scalemix.checks import check_positive, check_positive_int
+from scalemix.identified import fixed_rows, identified_of, identified_sites
 from scalemix.language import PPL, NutsRun, Structure, SviRun
 from scalemix.posterior import CHUNK, Info, Posterior, plain_data
 
@@ -106,12 +107,13 @@ def build_posterior(
         seconds_run=run.seconds_run,
     )
     observed, constant = _observed_and_constant(arrays, structure)
+    log_likelihood = {name: value.reshape(*shape, *value.shape[1:]) for name, value in evaluation.log_likelihood.items()}
     return Posterior(
         draws | chained,
         tuple(draws),
         info,
         evaluation.log_joint.reshape(shape),
-        {name: value.reshape(*shape, *value.shape[1:]) for name, value in evaluation.log_likelihood.items()},
+        log_likelihood,
         sample_stats=run.stats if isinstance(run, NutsRun) else {},
         log_guide=run.log_guide[None] if isinstance(run, SviRun) else None,
         losses=run.losses if isinstance(run, SviRun) else None,
@@ -119,9 +121,36 @@ def build_posterior(
         coords=coords,
         observed=observed,
         constant=constant,
+        identified=_identified(ppl, model, arrays, structure, flat, draws | chained, log_likelihood, seed=seed),
         model=model,
         data=arrays,
     )
+
+
+def _identified(
+    ppl: PPL,
+    model: Callable[..., Any],
+    arrays: tuple,
+    structure: Structure,
+    flat: dict[str, np.ndarray],
+    draws: dict[str, np.ndarray],
+    log_likelihood: dict[str, np.ndarray],
+    *,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """The identified quantities of a model that says what they are (``scalemix.identified``): those, function values, log likelihood."""
+    by = identified_of(model)
+    if by is None:
+        return {}
+    per_example = any(site.axes[:1] == (CASE,) for site in structure.sites.values())  # noises belong to the rows they were fitted to
+    inputs = arrays[:-1] if per_example else fixed_rows(arrays[:-1])
+    shape = next(iter(draws.values())).shape[:2]
+    found: dict[str, np.ndarray] = {}
+    for name in structure.observed:
+        mean = ppl.engine.predict(model, inputs, flat, site=name, seed=seed, chunk=min(CHUNK, shape[0] * shape[1])).mean
+        found[f"{name}_mean"] = mean.reshape(*shape, *mean.shape[1:])
+        found[f"{name}_log_likelihood"] = log_likelihood[name].reshape(*shape, -1).sum(axis=2)
+    return found | identified_sites(by, draws, structure.sites)
 
 
 def _names(structure: Structure, data: tuple) -> tuple[dict[str, tuple[str, ...]], dict[str, list]]:

@@ -21,6 +21,8 @@ class ExpectedActive(Deferred):
         expected: p₀, the expected number of active weights, or of active units where ``axis`` is given.
         num_data: N.
         axis: count the indices of this axis (p is the number of units of a layer); ``None`` counts the weights.
+
+    Raises: ValueError if ``expected`` is not positive, or ``num_data`` no whole number of at least 1.
     """
 
     expected: float

@@ -62,15 +62,19 @@ def jensen_gap(
     num_draws: int = 100_000,
     seed: int = 0,
 ) -> JensenGap:
-    """Jensen's gap in the expanded parametrization.
+    """Jensen's gap in the expanded parametrization, computed as it is defined: gap = log E[p(y | ξ)] − E[log p(y | ξ)].
+
+    Nalisnick and Smyth (2018), eq. 9–11; their series for it, proposition 4.1, holds to leading order alone.
 
     Args:
         log_likelihood: from ξ, (S, num_noises), to log p(y | ξ) of the data, (S,), or of each example, (S, n).
         noise: the law of each ξ, all independent.
+        num_noises: how many.
         method: "exact" sums over all gates, or over nodes of up to 3 continuous noises; "mc" draws, with log E p by log-mean-exp, whose
             bias of −(standard error)²/2 vanishes with the draws.
         noise_plate: "global" is the Bayesian model, one ξ for the data: log E[Πᵢ pᵢ]. "example" is a fresh ξ for each example, which is
             how dropout code draws: Σᵢ log E[pᵢ]. The bound is the same, the two marginal likelihoods are not.
+        num_draws, seed: of method="mc".
 
     Raises:
         ValueError: unknown method or plate, too many noises for "exact", log-likelihoods of a wrong shape, or "example" without one per
@@ -95,13 +99,16 @@ def jensen_gap(
 
 
 def hierarchical_gap(w: Any, noise: Noise, *, base_scale: float = 1.0) -> JensenGap:
-    """Jensen's gap of the prior in the hierarchical parametrization: log E[Πⱼ N(wⱼ; 0, σ₀² ξ²)] − E Σⱼ log N(wⱼ; 0, σ₀² ξ²).
+    """Jensen's gap of the prior in the hierarchical parametrization, gap = log E[Πⱼ N(wⱼ; 0, σ₀² ξ²)] − E Σⱼ log N(wⱼ; 0, σ₀² ξ²).
 
-    Infinite (the bound is −inf) where E[ξ⁻²] is, as it is for Bernoulli, Rayleigh, Gaussian and half-Cauchy noise.
+    Infinite (the bound is −inf) where E[ξ⁻²] is, as it is for Bernoulli, Rayleigh, Gaussian and half-Cauchy noise. Nalisnick and Smyth
+    (2018), proposition 4.2, whose series holds to leading order and for a noise per weight alone.
 
     Args:
         w: (..., D): the D weights of a row share one ξ, each row has its own, and the gaps of the rows add. (D,) is one row; (D, 1) are D
             weights with a noise each.
+        noise: the law of ξ.
+        base_scale: σ₀.
 
     Raises: ValueError if w has a zero and ξ an atom there (no density), or base_scale is not positive.
     """

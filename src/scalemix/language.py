@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-
-from scalemix.lower import Site
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
+from scalemix.runs import Engine, Evaluation, Model, NutsRun, Predictive, Structure, SviRun
 
 __all__ = ["PPL", "Engine", "Evaluation", "NutsRun", "Predictive", "Structure", "SviRun", "kitchens", "native", "num_data_scope"]
 
-Model = Callable[..., Any]
 kitchens: dict[str, PPL] = {}
 """The languages that have been imported, by name: each registers itself, so that core can find it without importing it."""
 
@@ -29,89 +25,25 @@ num_data_scope: ContextVar[int | None] = ContextVar("scalemix_num_data", default
 
 
 def native(model: Model) -> Model:
-    """A plain Pyro or NumPyro model (or guide) ``fn(*data)`` as one for scalemix's recipes, ``fn(ppl, *data)``."""
+    """A plain Pyro or NumPyro ``model`` (or guide) ``fn(*data)`` as one for scalemix's recipes, ``fn(ppl, *data)``."""
 
     def adapted(ppl: PPL, *args: Any, **kwargs: Any) -> Any:
         return model(*args, **kwargs)
 
     adapted.__name__ = getattr(model, "__name__", "model")
+    adapted.__dict__.update(vars(model) if hasattr(model, "__dict__") else {})  # what ``identified_by`` said of it
     return adapted
 
 
-@dataclass
-class Structure:
-    """What one run of a model shows: its sites, in order, with the shapes of one draw."""
-
-    latents: dict[str, tuple[int, ...]]
-    discrete: tuple[str, ...]
-    deterministics: dict[str, tuple[int, ...]]
-    observed: dict[str, tuple[int, ...]]
-    sites: dict[str, Site] = field(default_factory=dict)
-
-
-@dataclass
-class Evaluation:
-    """A model at S given draws: deterministic sites (S, *event), log p(θ, y) (S,), log p(yᵢ | θ) per observed site (S, n)."""
-
-    deterministics: dict[str, np.ndarray]
-    log_joint: np.ndarray
-    log_likelihood: dict[str, np.ndarray]
-
-
-@dataclass
-class Predictive:
-    """A model's observed site given S draws: draws of y, and its mean and variance under each draw, all (S, n, ...)."""
-
-    draws: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
-
-
-@dataclass
-class NutsRun:
-    """Draws (chain, draw, *event) of the latent sites, sampler statistics (chain, draw) under ArviZ's names, seconds."""
-
-    draws: dict[str, np.ndarray]
-    stats: dict[str, np.ndarray]
-    chain_method: str
-    seconds_compile: float
-    seconds_run: float
-
-
-@dataclass
-class SviRun:
-    """Guide draws (S, *event), log q (S,) per draw, the loss of every step (negative ELBO, nats), fitted parameters, seconds."""
-
-    draws: dict[str, np.ndarray]
-    log_guide: np.ndarray
-    losses: np.ndarray
-    params: dict[str, np.ndarray]
-    seconds_compile: float
-    seconds_run: float
-
-
-class Engine(Protocol):
-    """Running a model: NumPy arrays in, NumPy arrays out. ``model`` is ``model(ppl, *data)``, ``data`` a tuple of arrays or dicts."""
-
-    def precision(self, dtype: str, device: str) -> AbstractContextManager[None]:
-        """Compute in ``"float32"`` or ``"float64"`` on ``"cpu"`` or ``"gpu"`` inside; what was set before is restored."""
-        ...
-
-    def structure(self, model: Model, data: tuple, *, seed: int) -> Structure: ...
-
-    def evaluate(self, model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: int) -> Evaluation: ...
-
-    def predict(self, model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> Predictive: ...
-
-    def sample_prior(self, model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]: ...
-
-    def nuts(self, model: Model, data: tuple, *, seed: int, settings: Any) -> NutsRun: ...
-
-    def svi(self, model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun: ...
-
-
 class PPL(Protocol):
-    """The namespace ``ppl``. Array functions take and return arrays of the language."""
+    """The namespace ``ppl``. Array functions take and return arrays of the language, torch's or JAX's.
+
+    Attributes:
+        name: "pyro" or "numpyro".
+        engine: runs models, NumPy arrays in and NumPy arrays out.
+        dist: the language's distributions, with a few that it lacks.
+        autoguide: the language's module of autoguides.
+    """
 
     name: str
     engine: Engine
@@ -122,19 +54,32 @@ class PPL(Protocol):
         """``dist`` whose Python numbers become arrays of the dtype and on the device of ``like``."""
         ...
 
-    def sample(self, name: str, fn: Any, *args: Any, **kwargs: Any) -> Any: ...
+    def sample(self, name: str, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        """The language's own sample statement: draw the site ``name`` from the distribution ``fn``, or observe it with ``obs=``.
 
-    def plate(self, name: str, size: int, **kwargs: Any) -> Any: ...
-
-    def data_plate(self, data: Any, name: str = "data") -> AbstractContextManager[None]:
-        """Plate over the rows of ``data``; what stands inside is scaled by num_data / rows when a recipe feeds minibatches."""
+        What else it takes in ``args`` and ``kwargs`` (``infer=``, ``rng_key=``) is the language's.
+        """
         ...
 
-    def param(self, name: str, *args: Any, **kwargs: Any) -> Any: ...
+    def plate(self, name: str, size: int, **kwargs: Any) -> Any:
+        """The language's own plate ``name`` of ``size`` independent cells, a context; ``kwargs``: ``dim=``, ``subsample_size=``."""
+        ...
 
-    def factor(self, name: str, log_factor: Any) -> Any: ...
+    def data_plate(self, data: Any, name: str = "data") -> AbstractContextManager[None]:
+        """Plate ``name`` over the rows of ``data``; what stands inside is scaled by num_data / rows when a recipe feeds minibatches."""
+        ...
 
-    def deterministic(self, name: str, value: Any, event_dim: int | None = None) -> Any: ...
+    def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """The language's own parameter ``name`` of a guide; ``args`` is its first value, ``kwargs`` e.g. ``constraint=``."""
+        ...
+
+    def factor(self, name: str, log_factor: Any) -> Any:
+        """Add ``log_factor`` to the log joint, under ``name``."""
+        ...
+
+    def deterministic(self, name: str, value: Any, event_dim: int | None = None) -> Any:
+        """Record ``value`` under ``name``; its last ``event_dim`` axes are no plates (Pyro alone needs to know)."""
+        ...
 
     def weight(
         self,
@@ -148,6 +93,8 @@ class PPL(Protocol):
         like: Any = None,
     ) -> Any:
         """Sample a weight w = scale · Πξ · z, z ~ N(0, σ₀²), under a scale-mixture prior, inside any model of the language.
+
+        Nalisnick and Smyth (2018), eq. 5: "expanded" and "hierarchical" are the two sides of it, "marginal" the integral over ξ.
 
         Sites: ``name`` is the weight, a sample site or a deterministic one; beside it ``name_noise``, ``name_base``, ``name_slab``.
 
@@ -163,7 +110,7 @@ class PPL(Protocol):
                 per weight is a product outside: ``c * ppl.weight(...)`` has the same law.
             like: an array whose dtype and device the prior's constants take; needed only outside scalemix's recipes.
 
-        Returns: array of shape (*plates, *shape).
+        Returns: array of shape ``(*plates, *shape)``.
 
         Raises:
             ValueError: unknown axis or parametrization, or a form the prior does not have; the sentence says which it has.
@@ -183,10 +130,12 @@ class PPL(Protocol):
         noise_on: str = "weight",
         noise_plate: str = "global",
     ) -> Any:
-        """Pre-activations h w, (*, n, num_outputs), of h (*, n, in) under a weight w (in, num_outputs) with a scale-mixture prior.
+        """Pre-activations h w, ``(*, n, num_outputs)``, of h ``(*, n, in)`` under a weight w (in, num_outputs) with a scale-mixture prior.
 
         Args:
             name, prior, parametrization, scale: as for ``weight``.
+            h: the layer's input, one row per case.
+            num_outputs: columns of w.
             noise_on: where the noise of the expanded form w = ξ∘z is applied. "weight": h (ξ∘z). "input": (h∘ξ) z, for factors per
                 ("in",) or ("layer",). "output": (h z)∘ξ, for factors per ("out",) or ("layer",). Sites, shapes and log joint are the same.
             noise_plate: "global", one ξ for the data set: the Bayesian model. "example": a fresh ξ for each row, inside the data plate,
@@ -197,14 +146,16 @@ class PPL(Protocol):
 
         Raises: ValueError if the noise cannot leave the weight (another tying or form), or an option is unknown.
 
-        Source: dropout as noise on the activation, eq. 6–8 of "Unifying the Dropout Family Through Structured Shrinkage Priors".
+        Source: dropout as noise on the activation, Nalisnick and Smyth (2018), eq. 6–8.
         """
         ...
 
     def distribution(self, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
-        """The law of a weight with its noise integrated out, as a distribution of the language with event shape ``shape``.
+        """The law of a weight under ``prior``, its noise integrated out, as a distribution of the language with event shape ``shape``.
 
-        For ``sample`` statements, ``PyroSample``, ``random_nnx_module``. Raises ValueError where the prior has no such density.
+        For ``sample`` statements, ``PyroSample``, ``random_nnx_module``. ``axes`` as for ``weight``.
+
+        Raises: ValueError where the prior has no such density.
         """
         ...
 
@@ -218,11 +169,13 @@ class PPL(Protocol):
         ...
 
     def linear(self, h: Any, w: Any, b: Any | None = None) -> Any:
-        """h w + b with h (*, n, in), w (*, in, out), b (*, out); draws in front of w and b (vectorized prediction) are carried."""
+        """h w + b with h ``(*, n, in)``, w ``(*, in, out)``, b ``(*, out)``; draws in front of w and b (as in prediction) are carried."""
         ...
 
     def conv2d(self, x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
-        """Convolution of images x (*, n, height, width, in) by w (*, height, width, in, out), plus b (*, out): (*, n, height, width, out).
+        """Convolution of images x, ``(*, n, height, width, in)``, by w, ``(*, height, width, in, out)``, plus b, ``(*, out)``.
+
+        Returns: ``(*, n, height, width, out)``.
 
         out[r, s, o] = b[o] + Σ w[i, j, c, o] x[stride·r + i, stride·s + j, c] over i, j and c, x with ``padding`` zeros on each side.
         One layout in both languages, whose axes a prior can name: ``axes=("height", "width", "in", "out")``. Draws in front of w and b
@@ -235,19 +188,51 @@ class PPL(Protocol):
     def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
         """Run ``carry, out = step(carry, x)`` over the first axis of ``xs``: the last carry, and the outs stacked along a first axis.
 
-        ``init``, ``xs`` and outs are arrays or tuples of arrays; an out may be ``None``. Sites stay outside: sample weights before the
-        loop, which is compiled as one step in NumPyro and is a Python loop in Pyro.
+        The first carry is ``init``; it, ``xs`` and outs are arrays or tuples of arrays; an out may be ``None``. Sites stay outside: sample
+        weights before the loop, which is compiled as one step in NumPyro and is a Python loop in Pyro.
         """
         ...
 
-    def where(self, condition: Any, x: Any, y: Any) -> Any: ...
-    def maximum(self, x: Any, y: Any) -> Any: ...
-    def array(self, values: Any) -> Any: ...
-    def full(self, shape: tuple[int, ...], value: float, like: Any = None) -> Any: ...
-    def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Any: ...
-    def clip(self, x: Any, low: float, high: float) -> Any: ...
-    def sqrt(self, x: Any) -> Any: ...
-    def exp(self, x: Any) -> Any: ...
-    def relu(self, x: Any) -> Any: ...
-    def tanh(self, x: Any) -> Any: ...
-    def sigmoid(self, x: Any) -> Any: ...
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        """``x`` where ``condition`` holds, else ``y``, elementwise."""
+        ...
+
+    def maximum(self, x: Any, y: Any) -> Any:
+        """The larger of ``x`` and ``y``, elementwise."""
+        ...
+
+    def array(self, values: Any) -> Any:
+        """``values`` (numbers, a NumPy array) as an array of the language."""
+        ...
+
+    def full(self, shape: tuple[int, ...], value: float, like: Any = None) -> Any:
+        """An array of that ``shape``, ``value`` everywhere, of the dtype (and on the device) of ``like``."""
+        ...
+
+    def broadcast_to(self, x: Any, shape: tuple[int, ...]) -> Any:
+        """``x`` repeated along new and unit axes to ``shape``."""
+        ...
+
+    def clip(self, x: Any, low: float, high: float) -> Any:
+        """min(high, max(low, x)): ``x`` kept from ``low`` to ``high``, elementwise."""
+        ...
+
+    def sqrt(self, x: Any) -> Any:
+        """√x, elementwise."""
+        ...
+
+    def exp(self, x: Any) -> Any:
+        """eˣ of ``x``, elementwise."""
+        ...
+
+    def relu(self, x: Any) -> Any:
+        """max(0, x), elementwise."""
+        ...
+
+    def tanh(self, x: Any) -> Any:
+        """tanh x, elementwise."""
+        ...
+
+    def sigmoid(self, x: Any) -> Any:
+        """1/(1 + e⁻ˣ) of ``x``, elementwise."""
+        ...

@@ -24,10 +24,8 @@ def activation_named(ppl: PPL, name: str) -> Callable[[Any], Any]:
 
 
 def linear(h: Any, w: Any, b: Any | None = None) -> Any:
-    """h w + b with h (*, n, in), w (*, in, out), b (*, out); draws in front of w and b (vectorized prediction) are carried.
-
-    Under a plate of draws outside the plate of the n rows, a weight has size 1 where the rows are, (draws, 1, in, out), and so has b.
-    """
+    """h w + b with h ``(*, n, in)``, w ``(*, in, out)``, b ``(*, out)``; draws in front of w and b (as in prediction) are carried."""
+    # Under a plate of draws outside the plate of the n rows, a weight has size 1 where the rows are, (draws, 1, in, out), and so has b.
     if w.ndim > 3 and w.shape[-3] == 1:
         w = w.squeeze(-3)
     elif b is not None and w.ndim > 2 and b.ndim == w.ndim - 1:

@@ -1,14 +1,12 @@
 """Likelihoods by name: from a network's output to the law of y, once for both languages.
 
-====================  ==========================================  ==================================
-name                  y given the output f                        further sites
-====================  ==========================================  ==================================
-``"gaussian"``        N(f, sigma²)                                sigma ~ HalfNormal(1)
-``"student_t"``       Student-t(df, f, sigma)                     sigma ~ HalfNormal(1)
-``"bernoulli"``       Bernoulli(logit = f)                        none
-``"categorical"``     Categorical(logits = f), f of size K        none
-``"poisson"``         Poisson(exp f)                              none
-====================  ==========================================  ==================================
+| name            | y given the output f                 | further sites         |
+|-----------------|--------------------------------------|-----------------------|
+| ``gaussian``    | N(f, sigma²)                         | sigma ~ HalfNormal(1) |
+| ``student_t``   | Student-t(df, f, sigma)              | sigma ~ HalfNormal(1) |
+| ``bernoulli``   | Bernoulli(logit = f)                 | none                  |
+| ``categorical`` | Categorical(logits = f), f of size K | none                  |
+| ``poisson``     | Poisson(exp f)                       | none                  |
 
 ``Gaussian(scale=0.5)`` fixes sigma; ``Gaussian(prior_scale=2.0)`` widens its half-normal prior. Units are those of y.
 """
@@ -33,16 +31,23 @@ class Likelihood:
     has_scale: ClassVar[bool] = False
 
     def sigma(self, ppl: PPL) -> Any | None:
-        """Sample or fix the observation scale; ``None`` where the likelihood has none."""
+        """Sample (in the language ``ppl``) or fix the observation scale; ``None`` where the likelihood has none."""
         return None
 
     def law(self, ppl: PPL, output: Any, sigma: Any | None) -> Any:
+        """Distribution, in the language ``ppl``, of y given the model's ``output`` f, (n,) or (n, K), and ``sigma``.
+
+        Raises: TypeError if a subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} does not say the law of y: define law(ppl, output, sigma)")
 
 
 @dataclass(frozen=True)
 class Gaussian(Likelihood):
-    """y ~ N(f, sigma²), sigma fixed to ``scale`` or ~ HalfNormal(prior_scale)."""
+    """y ~ N(f, sigma²), sigma fixed to ``scale`` or ~ HalfNormal(prior_scale).
+
+    Raises: ValueError if one of them is not positive.
+    """
 
     scale: float | None = None
     prior_scale: float = 1.0
@@ -62,7 +67,10 @@ class Gaussian(Likelihood):
 
 @dataclass(frozen=True)
 class StudentT(Gaussian):
-    """y ~ Student-t(df, f, sigma): robust to outliers."""
+    """y ~ Student-t(df, f, sigma), sigma fixed to ``scale`` or ~ HalfNormal(prior_scale): robust to outliers.
+
+    Raises: ValueError if one of them is not positive.
+    """
 
     df: float = 4.0
 
@@ -88,7 +96,7 @@ class Categorical(Likelihood):
 
 @dataclass(frozen=True)
 class Poisson(Likelihood):
-    """y ∈ {0, 1, …} with mean e^f."""
+    """y ~ Poisson(e^f), y ∈ {0, 1, …}."""
 
     def law(self, ppl: PPL, output: Any, sigma: Any | None) -> Any:
         return ppl.dist.Poisson(ppl.exp(output))
@@ -104,7 +112,10 @@ NAMES = {
 
 
 def likelihood(name: str | Likelihood) -> Likelihood:
-    """The likelihood of that name, or the one given."""
+    """The likelihood of that ``name``, or the one given.
+
+    Raises: ValueError for an unknown name.
+    """
     if isinstance(name, Likelihood):
         return name
     if name not in NAMES:
@@ -114,6 +125,13 @@ def likelihood(name: str | Likelihood) -> Likelihood:
 
 def sample_outcome(ppl: PPL, law: Likelihood, output: Any, sigma: Any | None, x: Any, y: Any | None) -> Any:
     """The site ``y``: one independent outcome per row of x, observed where y is given.
+
+    Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
+        law: the likelihood.
+        output, sigma: f, and the observation scale (``None`` without one).
+        x: its first axis is the cases.
+        y: (n,), or ``None`` to draw it.
 
     Raises: ValueError if y is not one value per row (a column of shape (n, 1) against means of shape (n,) would make n² terms).
     """

@@ -43,9 +43,13 @@ BLOCK = 16.0  # e-folds: tables are kept for ranges rounded to these, so that ne
 
 
 def log_marginal(prior: ScaleMixture, w: Any) -> Array:
-    """log p(w) of one weight, every noise integrated out; of a prior with an atom at 0, the continuous part (mass 1 − atom).
+    """log p(w), p(w) = E[N(w; 0, σ₀² Πₖ ξₖ²)], of one weight, every noise integrated out.
+
+    In closed form where there is one, else by quadrature. With a slab s̃² = c²s²/(c² + s²) stands in place of s² = Πₖ ξₖ². Where the prior
+    has an atom at 0 this is the continuous part, which integrates to 1 − atom.
 
     Args:
+        prior: the law of w.
         w: array of any shape; the result has it. At w = 0 it is ``inf`` where the density has a pole. Tying does not matter here.
 
     Raises:
@@ -66,7 +70,10 @@ def log_marginal(prior: ScaleMixture, w: Any) -> Array:
 
 
 def atom(prior: ScaleMixture) -> float:
-    """P(w = 0): 1 − Πₖ (1 − P(ξₖ = 0))."""
+    """P(w = 0) = 1 − Πₖ (1 − P(ξₖ = 0)) under ``prior``.
+
+    Raises: ValueError if a hyper-parameter is not resolved (``prior.resolve(num_weights)``), TypeError if it is not a prior.
+    """
     _check(prior)
     return 1.0 - math.prod(1.0 - factor.noise.atom for factor in prior.factors)
 
@@ -78,6 +85,7 @@ def inclusion_prob(prior: ScaleMixture, w: Any, axes: tuple[str, ...] | None = N
     where one of them is not 0, else 0.
 
     Args:
+        prior: with one Bernoulli factor.
         w: draws of the weight, (..., *shape).
         axes: names of the weight's axes, the last ones of ``w``; needed where the gate is tied.
 
@@ -87,6 +95,7 @@ def inclusion_prob(prior: ScaleMixture, w: Any, axes: tuple[str, ...] | None = N
     Raises:
         ValueError: no Bernoulli factor or several; another random scale is shared by several weights; a tied gate without ``axes``;
             ``w`` has fewer axes than ``axes``.
+        TypeError: not a prior.
     """
     _check(prior)
     w = np.asarray(w, dtype=float)

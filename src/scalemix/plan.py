@@ -11,20 +11,25 @@ factor, ρ = c/√(c² + s²), since s̃ = s ρ. In the marginal form one ξ is 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import cast
+from functools import lru_cache, update_wrapper
+from typing import Any, cast
 
 from scalemix.noise import Constant, Noise
 from scalemix.priors import ScaleMixture, VariationalPrior
 from scalemix.tying import Factor, default_axes, noise_dims, noise_view
 
-__all__ = ["FORMS", "FactorPlan", "Parametrization", "Plan", "forms", "make_plan", "single_form"]
+__all__ = ["FORMS", "FactorPlan", "Parametrization", "Plan", "forms", "make_plan", "reparam", "single_form"]
 
 FORMS = ("expanded", "hierarchical", "marginal")
 CENTERING = {"expanded": 0.0, "hierarchical": 1.0}
 Parametrization = str | Mapping[str, str | float] | None
+
+# The form of weights whose model leaves it open, where they have that form (``reparam``).
+_WANTED: ContextVar[str | float | None] = ContextVar("scalemix_wanted_form", default=None)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,56 @@ def forms(prior: ScaleMixture, *, discrete: bool = True) -> tuple[str, ...]:
     return tuple(form for form in names if _refusal(prior, form, tied=False) is None)
 
 
+def reparam(model: Callable[..., Any], form: str | float) -> Callable[..., Any]:
+    """The same model in other coordinates: each weight that leaves its parametrization open takes ``form`` where it has it.
+
+    The law of every weight stays what it was; what changes is the geometry that a sampler or a guide sees.
+
+    Args:
+        model: ``model(ppl, *data)``, or a native model.
+        form: "expanded", "hierarchical", "marginal", or a centering from 0 (expanded) to 1 (hierarchical) for all its noises.
+
+    Raises: ValueError for another form.
+
+    Example:
+        >>> nuts.fit(ppl, sm.reparam(partial(mlp, prior=prior), "hierarchical"), x, y, seed=0)
+    """
+    if form not in FORMS if isinstance(form, str) else not 0.0 <= form <= 1.0:
+        raise ValueError(f"reparam(model, {form!r}): give one of {', '.join(map(repr, FORMS))}, or a centering from 0 to 1")
+    wanted = form if isinstance(form, str) else float(form)
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        with _wanting(wanted):
+            return model(*args, **kwargs)
+
+    return update_wrapper(changed, model)
+
+
+@contextmanager
+def _wanting(form: str | float) -> Iterator[None]:
+    token = _WANTED.set(form)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
+
+
+def _wanted(prior: ScaleMixture, shape: tuple[int, ...], axes: tuple[str, ...]) -> Parametrization:
+    """What ``reparam`` asks of a weight that leaves its form open; ``None`` where it has no such form."""
+    form = _WANTED.get()
+    if form is None or ("hierarchical" if isinstance(form, float) else form) not in forms(prior, discrete=False) or single_form(prior):
+        return None
+    if isinstance(form, float):
+        labels = [label for label, f in zip(prior.labels, prior.factors, strict=True) if not isinstance(f.noise, Constant)]
+        return dict.fromkeys([*labels, "slab"] if prior.slab is not None else labels, form)
+    if form == "marginal":
+        dims = noise_dims(prior.random_factors[0], axes)
+        shared = any(size > 1 for axis, size in zip(axes, shape, strict=True) if axis not in dims)
+        if prior.random_factors[0].noise.marginal_refusal(shared) is not None:
+            return None
+    return form
+
+
 def single_form(prior: ScaleMixture) -> bool:
     """A prior without noise is one site in every form, so its forms are one."""
     return not prior.random_factors and prior.slab is None
@@ -112,6 +167,8 @@ def make_plan(prior: ScaleMixture, shape: tuple[int, ...], axes: tuple[str, ...]
         raise ValueError(f"a weight of shape {shape} has no entries: give sizes of at least 1 (do the data have a column?)")
     if len(axes) != len(shape) or len(set(axes)) < len(axes):
         raise ValueError(f"axes {axes} do not name the dimensions of a weight of shape {shape}: give one name for each, all different")
+    if parametrization is None:
+        parametrization = _wanted(prior, shape, axes)
     key = tuple(sorted(parametrization.items())) if isinstance(parametrization, Mapping) else parametrization
     return _make_plan(prior, shape, axes, key)
 

@@ -60,6 +60,7 @@ class Posterior:
     Attributes:
         draws: every sampled site and every deterministic one, (chain, draw, *event). VI draws are one chain.
         latents: names of the sampled sites among them.
+        info: what was fitted, how, and how long it took.
         sample_stats: sampler statistics (chain, draw) under ArviZ's names; empty for VI.
         log_joint: (chain, draw) log p(θ, y) on the constrained space, nats.
         log_guide: (chain, draw) log q(θ) of a variational fit, else ``None``.
@@ -67,7 +68,10 @@ class Posterior:
         losses: (steps,) negative ELBO of each step of a variational fit, nats.
         dims, coords: names of the event dimensions of each site, and their labels.
         observed, constant: the data.
+        identified: the quantities by which convergence is judged, (chain, draw, *event), where these are not all the sites: of a network,
+            whose hidden units permute (``scalemix.identified``); empty otherwise.
         prior_draws, predictive_draws: filled by ``complete()``, which needs the model.
+        model, data: what was fitted, and to what; a posterior that was loaded has the model it was given.
     """
 
     draws: dict[str, np.ndarray]
@@ -82,6 +86,7 @@ class Posterior:
     coords: dict[str, list] = field(default_factory=dict)
     observed: dict[str, np.ndarray] = field(default_factory=dict)
     constant: dict[str, np.ndarray] = field(default_factory=dict)
+    identified: dict[str, np.ndarray] = field(default_factory=dict)
     prior_draws: dict[str, np.ndarray] = field(default_factory=dict)
     predictive_draws: dict[str, np.ndarray] = field(default_factory=dict)
     model: Callable[..., Any] | None = field(default=None, repr=False)
@@ -92,8 +97,10 @@ class Posterior:
 
         Args:
             inputs: what the model takes before y, in its order.
+            seed: of the draws.
             noise: "posterior" uses the posterior of the noise ξ, as Bayes' rule does; "prior" draws ξ anew, which is what MC dropout
                 predicts with; "mean" puts ξ at its prior mean, which is what dropout networks do at test time.
+            chunk: draws at a time (memory).
 
         Raises: ValueError if the posterior was loaded without its model, the fit has no noise to redraw, or its noise belongs to the rows
             it was fitted to (noise_plate="example") and these are others.
@@ -113,14 +120,21 @@ class Posterior:
         return Prediction(law.draws, law.mean.mean(0), law.variance.mean(0), law.mean.var(0))
 
     def pointwise_log_likelihood(self, *data: Any, chunk: int = CHUNK) -> dict[str, np.ndarray]:
-        """log p(yᵢ | θ) of any data at every draw: per observed site (chain, draw, n). ``data`` is what the fit was given, e.g. x, y."""
+        """log p(yᵢ | θ) of any data at every draw: per observed site (chain, draw, n).
+
+        Args:
+            data: what the fit was given, e.g. x, y, for these or other cases.
+            chunk: draws at a time (memory).
+
+        Raises: ValueError if the posterior was loaded without its model.
+        """
         ppl, model = self._language()
         with self._precision(ppl):
             evaluation = ppl.engine.evaluate(model, plain_data(data), self._flat_latents(), chunk=min(chunk, self.num_draws))
         return {name: self._chained(value) for name, value in evaluation.log_likelihood.items()}
 
     def complete(self, *, num_prior_draws: int = 500) -> Posterior:
-        """Draw the prior and the posterior predictive (at the fit's own inputs) if that has not been done; returns itself."""
+        """Draw the prior (``num_prior_draws``) and the posterior predictive, at the fit's own inputs, if not done yet; returns itself."""
         if self.model is not None and not self.prior_draws and len(self.data) > 1:
             ppl, model = self._language()
             with self._precision(ppl):
@@ -139,14 +153,14 @@ class Posterior:
         return to_arviz(self.complete())
 
     def save(self, path: str | Path) -> Path:
-        """Write one netCDF file, which ArviZ opens and ``Posterior.load`` reads; written beside and renamed, so never half there."""
+        """Write the netCDF file ``path``, which ArviZ opens and :meth:`load` reads; written beside and renamed, so never half there."""
         from scalemix.arviz_groups import save
 
         return save(self.complete(), Path(path))
 
     @classmethod
     def load(cls, path: str | Path, model: Callable[..., Any] | None = None) -> Posterior:
-        """Read what ``save`` wrote. Give the ``model`` to predict from it (and import its language).
+        """Read the file ``path`` that ``save`` wrote. Give the ``model`` to predict from it (and import its language).
 
         Raises: ValueError with one sentence if the file is missing, damaged, or not a scalemix posterior.
         """

@@ -45,8 +45,11 @@ def prior_predictive(
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         model: ``model(ppl, *inputs, y=None)``, with its prior.
         inputs: what the model takes before y, e.g. x.
+        num_draws: S.
+        seed: a whole number; the same seed gives the same draws.
         site: name of the outcome's site.
-        dtype: "float32" or "float64". device: "cpu" or "gpu".
+        dtype: "float32" or "float64".
+        device: "cpu" or "gpu".
 
     Raises: ValueError if the model has no such site.
 

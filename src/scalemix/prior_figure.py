@@ -33,7 +33,8 @@ def plot_prior(prior: ScaleMixture | Mapping[str, ScaleMixture], *, num_data: in
 
     Args:
         prior: one prior, or up to six by name to lay over one another.
-        num_data: N of κ. noise_scale: σ of κ.
+        num_data: N of κ.
+        noise_scale: σ of κ.
 
     Returns: a ``matplotlib.figure.Figure``; a notebook shows it, ``figure.savefig("prior.png")`` writes it.
 

@@ -37,6 +37,8 @@ __all__ = [
 class ScaleMixture:
     """w = s·z with s = Πₖ ξₖ and z ~ N(0, base_scale²); with a slab, s̃² = c²s²/(c² + s²) in place of s².
 
+    Nalisnick and Smyth (2018), eq. 5 with one factor, eq. 14 and 24 with two.
+
     Args:
         factors: noises, tied by ``.per(...)`` or bare (one ξ per weight). None at all is a Gaussian prior.
         base_scale: σ₀, the standard deviation of z.
@@ -95,6 +97,7 @@ class ScaleMixture:
 
     @property
     def random_factors(self) -> tuple[Factor, ...]:
+        """The factors whose ξ is no constant."""
         return tuple(factor for factor in self.factors if not isinstance(factor.noise, Constant))
 
     def resolve(self, sizes: int | Mapping[str, int]) -> ScaleMixture:
@@ -108,17 +111,20 @@ class ScaleMixture:
 
 
 def Normal(scale: float = 1.0) -> ScaleMixture:  # noqa: N802  (named like the distribution it is)
-    """w ~ N(0, scale²): ridge, the null model."""
+    """w ~ N(0, scale²): ridge (Hoerl and Kennard, 1970), the null model."""
     return ScaleMixture(Constant(), base_scale=scale)
 
 
 def Laplace(scale: float = 1.0) -> ScaleMixture:  # noqa: N802
-    """w ~ Laplace(0, scale): Rayleigh noise on a N(0, scale²) weight (the Bayesian lasso)."""
+    """w ~ Laplace(0, scale): Rayleigh noise on a N(0, scale²) weight.
+
+    The Bayesian lasso of Park and Casella (2008); as noise, Nalisnick and Smyth (2018), Table 1.
+    """
     return ScaleMixture(Rayleigh(), base_scale=scale)
 
 
 def StudentT(df: float = 3.0, scale: float = 1.0) -> ScaleMixture:  # noqa: N802
-    """w ~ Student-t(df, 0, scale): inverse-Nakagami noise on a N(0, scale²) weight."""
+    """w ~ Student-t(df, 0, scale): inverse-Nakagami noise on a N(0, scale²) weight (Nalisnick and Smyth, 2018, Table 1)."""
     return ScaleMixture(InverseNakagami(df), base_scale=scale)
 
 
@@ -127,10 +133,13 @@ def SpikeAndSlab(  # noqa: N802
 ) -> ScaleMixture:
     """w ~ π N(0, slab_scale²) + (1 − π) N(0, spike_scale²); spike_scale = 0 is the point spike, in which no gradient can move.
 
+    Nalisnick and Smyth (2018), eq. 12; with a continuous spike, Saha, Liu and Liang (2024), eq. 3.1.
+
     Args:
         inclusion_prob: π, a number or a law on [0, 1] such as ``noise.Beta(1, 1).per("layer")`` (a learned inclusion probability).
+        slab_scale, spike_scale: standard deviations.
 
-    Raises: ValueError unless spike_scale < slab_scale.
+    Raises: ValueError unless 0 ≤ spike_scale < slab_scale and 0 ≤ π ≤ 1.
     """
     check_positive("SpikeAndSlab(slab_scale=)", slab_scale)
     return ScaleMixture(Bernoulli(inclusion_prob, low=spike_scale / slab_scale), base_scale=slab_scale)
@@ -148,10 +157,11 @@ def NormalMixture(weight: float = 0.5, wide_scale: float = 1.0, narrow_scale: fl
 
 
 def GaussianUniform(low: float = 0.0, high: float = 10.0) -> ScaleMixture:  # noqa: N802
-    """w ~ N(0, γ), γ ~ U(low, high) sampled: the Gaussian-uniform prior read as a prior (VBD, eq. 11).
+    """w ~ N(0, γ), γ ~ U(low, high) sampled: the Gaussian-uniform prior read as a prior (Liu et al., 2019, eq. 11).
 
     Finite at 0 with a Gaussian tail, so it does not make sparse, and less shrinkage the larger ``high``: for y = 2 with unit noise the
-    posterior mean is 1.54 (high = 10), 1.87 (high = 100). What VBD optimizes is :func:`GaussianUniformMaximized`, another model.
+    posterior mean is 1.54 (high = 10), 1.87 (high = 100). What variational Bayesian dropout
+    (VBD) optimizes is :func:`GaussianUniformMaximized`, another model.
 
     Raises: ValueError unless 0 ≤ low < high.
     """
@@ -161,8 +171,8 @@ def GaussianUniform(low: float = 0.0, high: float = 10.0) -> ScaleMixture:  # no
 def SmoothLogUniform(low: float = 1e-4, high: float = 1e2, *, per: str | None = None) -> ScaleMixture:  # noqa: N802
     """w ~ N(0, γ), p(γ) ∝ 1/γ on [low, high]: p(w) = [erf(|w|/√(2 low)) − erf(|w|/√(2 high))]/(|w| log(high/low)).
 
-    The proper stand-in for the log-uniform prior of variational dropout. It depends on ``low``: the posterior mean goes to 0 like
-    1/log(1/low), so state it.
+    The proper stand-in for the log-uniform prior of variational dropout (Kingma, Salimans and Welling, 2015). It depends on
+    ``low``: the posterior mean goes to 0 like 1/log(1/low), so state it.
 
     Args:
         low, high: bounds of the variance γ.
@@ -187,8 +197,11 @@ def Horseshoe(  # noqa: N802
 ) -> ScaleMixture:
     """w = τ λ z with λ ~ C⁺(0, 1) per weight and τ ~ C⁺(0, tau0) per array; regularized by a slab where ``slab_scale`` is given.
 
+    Carvalho, Polson and Scott (2009); with a slab, Piironen and Vehtari (2017), eq. 2.8, and with ``expected_active`` their eq. 3.12.
+
     Args:
-        tau0: scale of τ (default 1). Or ``expected_active`` with ``num_data``: tau0 = p₀/((p − p₀)√N), p the number of weights (of units).
+        tau0: scale of τ; 1 by default.
+        expected_active, num_data: p₀ and N, instead of ``tau0``: tau0 = p₀/((p − p₀)√N), p the number of weights (of units).
         per: one λ per index of this axis: per="in" is the horseshoe network, a factor per input unit times a factor per layer (Ghosh,
             Yao and Doshi-Velez, 2018; Louizos, Ullrich and Welling, 2017); ``None`` for one per weight.
         slab_scale, slab_df: c² ~ InvGamma(slab_df/2, slab_df·slab_scale²/2); ``None`` is the plain horseshoe, which NUTS samples badly.
@@ -231,7 +244,7 @@ class VariationalPrior:
 
 
 def LogUniform() -> VariationalPrior:  # noqa: N802
-    """p(w) ∝ 1/|w|: the improper log-uniform prior of variational dropout (VBD, eq. 8; Kingma, Salimans and Welling, 2015).
+    """p(w) ∝ 1/|w|: the improper log-uniform prior of variational dropout (Kingma, Salimans and Welling, 2015; eq. 8 of Liu et al., 2019).
 
     Its posterior is improper too: all mass is at w = 0, and a sampler drifts there silently.
     """
@@ -243,7 +256,7 @@ def LogUniform() -> VariationalPrior:  # noqa: N802
 
 
 def GaussianUniformMaximized(low: float = 0.0, high: float = math.inf) -> VariationalPrior:  # noqa: N802
-    """w ~ N(0, γ) with γ maximized over [low, high]: what VBD optimizes (eq. 12-17).
+    """w ~ N(0, γ) with γ maximized over [low, high]: what VBD optimizes (Liu et al., 2019, eq. 12-17).
 
     The profile max_γ N(w; 0, γ) = 1/(|w| √(2πe)) is the log-uniform prior again, and there the sparsity comes from. Not a prior with a
     posterior: γ is a point.

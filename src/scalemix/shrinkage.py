@@ -37,14 +37,24 @@ def shrinkage_factor(
     noise_scale: float = 1.0,
     axes: Sequence[str] | None = None,
 ) -> Array:
-    """Draws of κ for each weight of an array, (num_draws, *shape); tied weights share their scale in each draw.
+    """Draws of κ = 1/(1 + N σ⁻² σ₀² s²) for each weight of an array; tied weights share their scale in each draw.
+
+    The posterior mean of a weight given its scale is 1 − κ times its least-squares estimate (orthogonal columns of unit variance):
+    Piironen and Vehtari (2017), section 2.2.
 
     Args:
+        prior: the law of the weights; ξ is drawn from it, once for each draw.
         shape: of the array of weights; ``()`` is one weight.
-        num_data: N. noise_scale: σ, in the units of y (1 for a prior whose scale is multiplied by σ).
+        num_draws: how many.
+        seed: of the draws.
+        num_data: N.
+        noise_scale: σ, in the units of y (1 for a prior whose scale is multiplied by σ).
         axes: names of the array's axes; ("in",) and ("in", "out") by default.
 
-    Raises: ValueError for a number that is not positive, an unknown axis, or an array of 3 or more dimensions without ``axes``.
+    Returns: (num_draws, *shape).
+
+    Raises: ValueError for a number that is not positive, an unknown axis, or an array of 3 or more dimensions without ``axes``; TypeError
+        if it is not a prior.
 
     Example:
         >>> shrinkage_factor(Horseshoe(0.1), 50, seed=0, num_data=100).shape
@@ -66,7 +76,9 @@ def num_effective(
     noise_scale: float = 1.0,
     axes: Sequence[str] | None = None,
 ) -> Array:
-    """Draws of the effective number of weights m_eff = Σⱼ (1 − κⱼ), (num_draws,); arguments as :func:`shrinkage_factor`.
+    """Draws of the effective number of weights m_eff = Σⱼ (1 − κⱼ), (num_draws,): Piironen and Vehtari (2017), section 3.3.
+
+    Arguments and errors as in :func:`shrinkage_factor`.
 
     Example:
         >>> num_effective(Horseshoe(expected_active=5, num_data=100), 50, seed=0, num_data=100).mean()

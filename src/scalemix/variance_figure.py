@@ -31,6 +31,8 @@ Path = Callable[[float], Noise]
 def plot_noise_variances(paths: Mapping[str, Path], *, second: Any = None) -> Figure:
     """Var[ξ] (left) and Var[ξ⁻²] (right) against E[ξ²]; what is infinite on the whole path is said in the legend.
 
+    Nalisnick and Smyth (2018), figure 1, corrected: in a scale family Var[ξ] = κ₁ E[ξ²] and Var[ξ⁻²] = κ₂ / E[ξ²]², without a pole.
+
     Args:
         paths: up to six; label to a function from E[ξ²] to the noise that has it.
         second: values of E[ξ²], (n,); by default 0.1 to 6.

@@ -20,7 +20,7 @@ __all__ = ["calibration_figure", "distance_figure"]
 
 MOST_ACROSS = 4
 GREEN = "#009E73"  # Okabe and Ito's
-LEVELS = np.linspace(0.0, 1.0, 101)
+LEVELS = np.linspace(0.0, 1.0, 501)
 
 
 def calibration_figure(groups: Mapping[str, Sequence[Fit]]) -> Figure:

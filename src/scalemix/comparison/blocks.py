@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks", "blocks_of"]
 
-HIDDEN = 2  # a weight of two or more axes feeds hidden units, which permute
-
 
 @dataclass(frozen=True)
 class Blocks:
@@ -31,11 +29,13 @@ class Blocks:
 
 
 def blocks_of(posterior: Posterior) -> Blocks:
-    """Every weight site of a model that is linear in its weights, a block each; of a network, whose hidden units permute, what does not
-    depend on their order (``identified``).
+    """A block for each weight site; of a model that says what is identified (``scalemix.identified``: a network, whose hidden units permute)
+    a block for each of those quantities: function values at fixed inputs, the log likelihood, scales.
 
     Raises: ValueError if no site holds coefficients.
     """
-    sites = weight_sites(posterior)
-    values = {site: np.asarray(posterior.draws[site], dtype=float) for site in sites}
-    return Blocks({site: value.reshape(*value.shape[:2], -1) for site, value in values.items()}, "coefficients")
+    found, noun = posterior.identified, "identified quantities"
+    if not found:
+        found, noun = {site: posterior.draws[site] for site in weight_sites(posterior)}, "coefficients"
+    values = {name: np.asarray(value, dtype=float) for name, value in found.items()}
+    return Blocks({name: value.reshape(*value.shape[:2], -1) for name, value in values.items()}, noun)

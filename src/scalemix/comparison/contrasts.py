@@ -22,13 +22,14 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Measured:
-    """A number and its Monte Carlo floor, the same number between the two halves in time of the reference's draws."""
+    """A number, ``value``, and its Monte Carlo ``floor``, the same number between the two halves in time of the reference's draws."""
 
     value: float
     floor: float
 
     @property
     def times_floor(self) -> float:
+        """value/floor; nan where both are 0."""
         return self.value / self.floor if self.floor > 0 else math.inf if self.value > 0 else NAN
 
 
@@ -73,6 +74,7 @@ class Contrast:
 
     @property
     def times_floor(self) -> float:
+        """distance/floor."""
         return self.distance / self.floor if self.floor > 0 else math.inf
 
     @property
@@ -108,7 +110,10 @@ class Yardstick:
 
 
 def yardstick(reference: Posterior) -> Yardstick:
-    """Raises: ValueError if the reference has no coefficients."""
+    """Everything of the ``reference`` that fits are measured by.
+
+    Raises: ValueError if it has no coefficients.
+    """
     blocks, inclusion = blocks_of(reference), inclusion_draws(reference)
     kernels = {name: gaussian_kernel(draws) for name, draws in blocks.draws.items()}
     split = {name: halves(draws) for name, draws in blocks.draws.items()}
@@ -131,6 +136,7 @@ def contrast(posterior: Posterior, reference: Posterior | Yardstick) -> Contrast
     """Compare the coefficients of two fits of one model; both must hold the reference's weight sites.
 
     Args:
+        posterior: the fit to measure.
         reference: the posterior to measure against, or ``yardstick(it)``, which saves work where several fits are measured by one.
 
     Raises: ValueError if a site is missing or of another shape.
@@ -140,8 +146,8 @@ def contrast(posterior: Posterior, reference: Posterior | Yardstick) -> Contrast
     for name, theirs in by.blocks.draws.items():
         if name not in ours:
             raise ValueError(f"the fits share no site {name!r}: compare fits of one model")
-        shapes = [each.draws[name].shape[2:] if name in each.draws else ours[name].shape[2:] for each in (posterior, by.posterior)]
-        if ours[name].shape[2:] != theirs.shape[2:] or shapes[0] != shapes[1]:
+        shapes = [(each.identified or each.draws)[name].shape[2:] for each in (posterior, by.posterior)]
+        if shapes[0] != shapes[1]:
             raise ValueError(f"{name!r} has shapes {shapes[0]} and {shapes[1]}: compare fits of one model and one data set")
     joined, theirs = Blocks({name: ours[name] for name in by.blocks.draws}, by.blocks.noun).joined, by.blocks.joined
     sd = theirs.std(axis=(0, 1))

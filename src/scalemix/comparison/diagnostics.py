@@ -1,18 +1,21 @@
 """Did the sampler sample? The numbers of one MCMC fit, and the rule by which it may stand as a reference for others.
 
 A fit is a reference if R-hat <= 1.01, bulk and tail ESS >= 400 (both over every scalar entry of every site), E-BFMI > 0.3 in every chain,
-and at most 0.1 % of the draws diverged. Sources: Vehtari et al. (2021) for R-hat and ESS; M. Betancourt, arXiv:1604.00695, for E-BFMI.
+and at most 0.1 % of the draws diverged. A model that says what is identified (``scalemix.identified``: networks, whose hidden units
+permute) is judged by that, and the R-hat of its other sites is shown and called not identified. Sources: Vehtari et al. (2021) for R-hat
+and ESS; M. Betancourt, arXiv:1604.00695, for E-BFMI.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from scalemix.comparison.chains import MIN_DRAWS, Convergence, convergence
+from scalemix.comparison.pathologies import Symptoms, finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +31,10 @@ NEARLY_MIXED, SLOW_MIXING = 1.05, 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceRule:
-    """The limits of a reference."""
+    """The limits of a reference: R-hat ≤ max_rhat, ESS ≥ min_ess, E-BFMI > min_bfmi, divergences ≤ max_divergence_fraction of the draws.
+
+    R-hat and ESS: Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021); E-BFMI: Betancourt (2016).
+    """
 
     max_rhat: float = 1.01
     min_ess: float = 400.0
@@ -38,14 +44,18 @@ class ReferenceRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
-    """The numbers of one MCMC fit. ``*_at`` names the scalar a number belongs to, e.g. ``w1_noise[3]``.
+    """The numbers of one MCMC fit.
 
     Attributes:
         worst_rhat: largest rank-normalized split R-hat; inf if something never moves, nan if there is but one chain.
         min_ess_bulk, min_ess_tail: least effective numbers of draws.
+        worst_rhat_at, min_ess_bulk_at, min_ess_tail_at: the scalar that number belongs to, e.g. ``w1_noise[3]``.
         e_bfmi: least over chains; nan if the sampler reports no energy.
-        divergences: their number, all chains; ``divergence_fraction`` of all draws.
+        divergences, divergence_fraction: their number, all chains, and of all draws.
+        unidentified_rhat, unidentified_rhat_at: largest R-hat of the sampled sites by which the model is not judged, nan if it is judged by
+            all; and of which scalar.
         saturation: fraction of draws whose trajectory was cut at the largest tree depth; nan if unknown.
+        num_chains, num_draws: chains, and draws of each.
         is_reference: whether the rule holds.
         reasons: what breaks the rule, one clause each; empty if nothing does.
         remedy: what to do about it; empty if nothing is wrong.
@@ -57,6 +67,8 @@ class Diagnostics:
     min_ess_bulk_at: str
     min_ess_tail: float
     min_ess_tail_at: str
+    unidentified_rhat: float
+    unidentified_rhat_at: str
     e_bfmi: float
     divergences: int
     divergence_fraction: float
@@ -73,9 +85,16 @@ class Diagnostics:
         if self.is_reference:
             return (
                 f"valid reference (R-hat {self.worst_rhat:.3f}, least ESS {min(self.min_ess_bulk, self.min_ess_tail):.0f}, "
-                f"E-BFMI {self.e_bfmi:.2f}, {_count(self.divergences, 'divergence')} in {self.num_chains} × {self.num_draws} draws)"
+                f"E-BFMI {self.e_bfmi:.2f}, {_count(self.divergences, 'divergence')} in {self.num_chains} × {self.num_draws} draws"
+                f"{self._unidentified})"
             )
-        return f"not a reference: {'; '.join(self.reasons)}. Remedy: {self.remedy}"
+        return f"not a reference: {'; '.join(self.reasons)}{self._unidentified}. Remedy: {self.remedy}"
+
+    @property
+    def _unidentified(self) -> str:
+        if math.isnan(self.unidentified_rhat):
+            return ""
+        return f"; R-hat of {self.unidentified_rhat_at} is {self.unidentified_rhat:.2f}, which is not identified"
 
 
 def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: Iterable[str] | None = None) -> Diagnostics:
@@ -84,7 +103,7 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
     Args:
         posterior: a fit by MCMC.
         rule: the limits; ``None`` for the defaults.
-        sites: which sites to look at; ``None`` for all. A network's hidden units permute, so name identified sites there.
+        sites: which sites to look at; ``None`` for the identified quantities of a model that says what they are, else for all.
 
     A scalar that never moves is left out if its site is deterministic, and counts as a stuck sampler if it is sampled.
 
@@ -93,22 +112,22 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
     if posterior.log_guide is not None:
         raise ValueError("R-hat and ESS say nothing of a variational fit, whose draws are independent: use guide_khat and elbo_trend")
     rule = ReferenceRule() if rule is None else rule
-    names = list(posterior.draws) if sites is None else list(sites)
-    for name in names:
-        if name not in posterior.draws:
-            raise ValueError(f"unknown site {name!r}: give some of {', '.join(posterior.draws)}")
+    judged, others = _judged(posterior, sites)
     num_chains, num_draws = posterior.log_joint.shape
-    worst = _worst(posterior, names) if num_draws >= MIN_DRAWS else dict.fromkeys(("rhat", "bulk", "tail"), (math.nan, ""))
+    rhat, bulk, tail = _worst(posterior, judged)
+    unidentified = _worst(posterior, others)[0]
     stats = posterior.sample_stats
     divergences = int(np.sum(stats["diverging"])) if "diverging" in stats else 0
     bfmi = float(np.min(energy_bfmi(stats["energy"]))) if "energy" in stats and num_draws >= MIN_DRAWS else math.nan
     found = Diagnostics(
-        worst_rhat=worst["rhat"][0] if num_chains > 1 else math.nan,
-        worst_rhat_at=worst["rhat"][1],
-        min_ess_bulk=worst["bulk"][0],
-        min_ess_bulk_at=worst["bulk"][1],
-        min_ess_tail=worst["tail"][0],
-        min_ess_tail_at=worst["tail"][1],
+        worst_rhat=rhat.number,
+        worst_rhat_at=rhat.label,
+        min_ess_bulk=bulk.number,
+        min_ess_bulk_at=bulk.label,
+        min_ess_tail=tail.number,
+        min_ess_tail_at=tail.label,
+        unidentified_rhat=unidentified.number,
+        unidentified_rhat_at=unidentified.label,
         e_bfmi=bfmi,
         divergences=divergences,
         divergence_fraction=divergences / (num_chains * num_draws),
@@ -120,35 +139,72 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
         remedy="",
     )
     reasons, causes = _violations(found, rule)
-    remedy = _remedy(posterior, causes, found.saturation) if reasons else ""
-    return replace(found, is_reference=not reasons, reasons=tuple(reasons), remedy=remedy)
+    if not np.isfinite(posterior.log_joint).all():
+        causes.add("finite")
+    if not causes:
+        return replace(found, is_reference=True)
+    kept = rhat.number <= rule.max_rhat, bulk.number >= rule.min_ess, tail.number >= rule.min_ess
+    at = next((place for place, fine in zip((rhat, bulk, tail), kept, strict=True) if place.site and not fine), NOWHERE)
+    cause = finding(posterior, Symptoms(frozenset(causes), at.site, at.label, judged.get(at.site), at.index, found.saturation))
+    return replace(found, reasons=tuple(filter(None, (*reasons, cause.clause))), remedy=cause.remedy)
 
 
 def energy_bfmi(energy: np.ndarray) -> np.ndarray:
-    """Energy's Bayesian fraction of missing information per chain, E[(Eₜ - Eₜ₋₁)²]/Var(E), from energies (chain, draw): (chain,)."""
+    """Bayesian fraction of missing information E-BFMI = E[(Eₜ − Eₜ₋₁)²]/Var(E) of each chain, (chain,): Betancourt (2016).
+
+    Args:
+        energy: of each draw, (chain, draw).
+    """
     energy = np.asarray(energy, dtype=float)
     variance = energy.var(axis=1, ddof=1)
     steps = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
     return np.divide(steps, variance, out=np.zeros_like(variance), where=variance > 0)
 
 
-def _worst(posterior: Posterior, names: Iterable[str]) -> dict[str, tuple[float, str]]:
-    """The largest R-hat, the least bulk and the least tail ESS over all entries of the sites, each with its place; nan if nothing moves."""
-    found: dict[str, list[tuple[float, str, int]]] = {"rhat": [], "bulk": [], "tail": []}
-    for site in names:
-        values = np.asarray(posterior.draws[site], dtype=float)
+def _judged(posterior: Posterior, sites: Iterable[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The draws by which a fit is judged, and those of the sampled sites by which it is not."""
+    if sites is None and posterior.identified:
+        return posterior.identified, {name: posterior.draws[name] for name in posterior.latents if name not in posterior.identified}
+    if sites is None:
+        return posterior.draws, {}
+    known, names = posterior.identified | posterior.draws, list(sites)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown site {name!r}: give some of {', '.join(known)}")
+    return {name: known[name] for name in names}, {}
+
+
+class _Place(NamedTuple):
+    """A number and the scalar it is of: a site, and an index into its flattened event."""
+
+    number: float
+    site: str = ""
+    index: int = 0
+    label: str = ""
+
+
+NOWHERE = _Place(math.nan)
+
+
+def _worst(posterior: Posterior, draws: dict[str, Any]) -> list[_Place]:
+    """The largest R-hat, the least bulk and the least tail ESS over all entries of the sites; nan if nothing moves, and for too few draws
+    or, of R-hat, too few chains."""
+    num_chains, num_draws = posterior.log_joint.shape
+    if num_draws < MIN_DRAWS:
+        return [NOWHERE] * 3
+    found: list[list[_Place]] = [[], [], []]
+    for site, sampled in draws.items():
+        values = np.asarray(sampled, dtype=float)
         values = values.reshape(*values.shape[:2], -1)
         for start in range(0, values.shape[-1], COLUMNS_AT_ONCE):
-            numbers = _of_block(values[..., start : start + COLUMNS_AT_ONCE], sampled=site in posterior.latents)
-            for key, column, sign in zip(found, numbers, (1, -1, -1), strict=True):
+            numbers = _of_block(values[..., start : start + COLUMNS_AT_ONCE], sampled=site in (*posterior.latents, *posterior.identified))
+            for places, column, sign in zip(found, numbers, (1, -1, -1), strict=True):
                 if not np.isnan(column).all():
                     index = int(np.nanargmax(sign * column))
-                    found[key].append((float(column[index]), site, start + index))
-    result = {}
-    for key, entries in found.items():
-        number, site, index = (max if key == "rhat" else min)(entries, default=(math.nan, "", 0))
-        result[key] = number, _label(posterior, site, index) if site else ""
-    return result
+                    label = _label(posterior, site, draws[site].shape[2:], start + index)
+                    places.append(_Place(float(column[index]), site, start + index, label))
+    rhat, bulk, tail = (worst(places, default=NOWHERE) for worst, places in zip((max, min, min), found, strict=True))
+    return [rhat if num_chains > 1 else NOWHERE, bulk, tail]
 
 
 def _of_block(draws: np.ndarray, *, sampled: bool) -> Convergence:
@@ -164,9 +220,8 @@ def _of_block(draws: np.ndarray, *, sampled: bool) -> Convergence:
     return Convergence(rhat, *(np.where(worst, 0.0, np.where(skipped, math.nan, each)) for each in numbers[1:]))
 
 
-def _label(posterior: Posterior, site: str, flat: int) -> str:
+def _label(posterior: Posterior, site: str, shape: tuple[int, ...], flat: int) -> str:
     """``w1[3]``, followed by the entry's labels where the axes have some: ``w1[3] (bmi)``."""
-    shape = posterior.draws[site].shape[2:]
     if not shape:
         return site
     index = [int(i) for i in np.unravel_index(flat, shape)]
@@ -202,7 +257,7 @@ def _violations(found: Diagnostics, rule: ReferenceRule) -> tuple[list[str], set
             causes.add("few" if number >= SLOW_MIXING * found.num_chains * found.num_draws else "mixing")
     if math.isnan(found.e_bfmi):
         reasons.append("E-BFMI is unknown, as the sampler reported no energy")
-        causes.add("energy")
+        causes.add("unknown energy")
     elif not found.e_bfmi > rule.min_bfmi:
         reasons.append(f"E-BFMI is {found.e_bfmi:.2f} (above {rule.min_bfmi:g})")
         causes.add("mixing")
@@ -211,24 +266,6 @@ def _violations(found: Diagnostics, rule: ReferenceRule) -> tuple[list[str], set
         reasons.append(f"{_count(found.divergences, 'divergence')}, {share} (at most {100 * rule.max_divergence_fraction:g} %)")
         causes.add("divergences")
     return reasons, causes
-
-
-def _remedy(posterior: Posterior, causes: set[str], saturation: float) -> str:
-    """The first thing to try; the geometry comes before the number of draws."""
-    geometry = causes & {"mixing", "divergences"}
-    if geometry and posterior.info.parametrization == "hierarchical":
-        return "the hierarchical form has a funnel where the noise is small, use parametrization='expanded'"
-    if geometry and "HalfCauchy" in posterior.info.prior and "slab=" not in posterior.info.prior:
-        return "bound the half-Cauchy's tail with a slab (Horseshoe(slab_scale=...)), or raise target_accept_prob"
-    if saturation > 0.01:
-        return f"{100 * saturation:.0f} % of the draws hit max_tree_depth={posterior.info.settings['max_tree_depth']}: raise it"
-    if "divergences" in causes:
-        return "raise target_accept_prob (e.g. to 0.95 or 0.99)"
-    if "chains" in causes:
-        return "run num_chains=4"
-    if "energy" in causes:
-        return "keep the statistic 'energy' of the sampler"
-    return "run more draws (num_draws=)" if causes == {"few"} else "run a longer num_warmup and more num_draws"
 
 
 def _count(number: int, noun: str) -> str:

@@ -33,9 +33,11 @@ KERNEL_DRAWS, KERNEL_ROWS = 2000, 500  # 2000 draws give an MMD of noise alone o
 
 
 def weight_sites(posterior: Posterior) -> tuple[str, ...]:
-    """The sites that hold coefficients: arrays that are no auxiliary site (``w1_noise``, ``w1_base``, …) of another.
+    """The sites of ``posterior`` that hold coefficients: arrays that are no auxiliary site (``w1_noise``, ``w1_base``, …) of another.
 
-    Scalars (intercept, observation scale) are left out. Raises: ValueError if nothing is left.
+    Scalars (intercept, observation scale) are left out.
+
+    Raises: ValueError if nothing is left.
     """
     names = posterior.draws
     found = tuple(
@@ -49,14 +51,14 @@ def weight_sites(posterior: Posterior) -> tuple[str, ...]:
 
 
 def coefficient_draws(posterior: Posterior, sites: Sequence[str] | None = None) -> np.ndarray:
-    """Draws of all coefficients, (chain, draw, k)."""
+    """Draws of all coefficients of ``posterior``, (chain, draw, k), or of the ``sites`` named."""
     chosen = weight_sites(posterior) if sites is None else sites
     parts = [np.asarray(posterior.draws[name], dtype=float) for name in chosen]
     return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1)
 
 
 def wasserstein(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """W₁ between the marginals of draws (..., k) and (..., k), one per coordinate: (k,).
+    """W₁ = ∫ |F₁(x) − F₂(x)| dx between the marginals of the draws ``first`` and ``second``, (..., k) each: (k,), one per coordinate.
 
     Raises: ValueError if the numbers of coordinates differ.
     """
@@ -66,12 +68,12 @@ def wasserstein(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def sliced_wasserstein(first: np.ndarray, second: np.ndarray, *, num_directions: int = NUM_DIRECTIONS) -> float:
-    """Mean over directions of W₁ between the projections of draws (..., k) and (..., k): E_u W₁(⟨u, a⟩, ⟨u, b⟩), u uniform on the sphere.
+    """E_u W₁(⟨u, a⟩, ⟨u, b⟩) between the draws ``first`` and ``second``, (..., k) each, u uniform on the unit sphere.
 
     In the unit of the coefficients. The directions are the same ``num_directions`` for every pair of fits: normalized columns of
     ``numpy.random.default_rng(0).standard_normal((k, num_directions))``. In one dimension it is W₁.
 
-    Source: N. Bonneel, J. Rabin, G. Peyré, H. Pfister, J. Math. Imaging Vision 51 (2015), definition 6, with W₁.
+    Source: Bonneel, Rabin, Peyré and Pfister (2015), J. Math. Imaging Vision 51, who have W₂.
 
     Raises: ValueError if the numbers of coordinates differ.
     """
@@ -87,17 +89,17 @@ def sliced_wasserstein(first: np.ndarray, second: np.ndarray, *, num_directions:
 
 @dataclass(frozen=True)
 class Kernel:
-    """k(a, b) = exp(-‖(a - b)/scale‖²/(2 bandwidth²)), ``scale`` one number per coordinate, (k,)."""
+    """k(a, b) = exp(-‖(a - b)/scale‖²/(2 bandwidth²)), ``scale`` one number per coordinate, (k,); ``bandwidth`` one for all."""
 
     scale: np.ndarray
     bandwidth: float
 
 
 def gaussian_kernel(reference: np.ndarray) -> Kernel:
-    """The kernel of ``mmd`` for draws (..., k) of the reference: scale is the sd of each coordinate (1 for one that never moves), so that a
+    """The kernel of ``mmd`` for the draws ``reference``, (..., k): scale is the sd of each coordinate (1 for one that never moves), so that a
     wide coordinate does not hide the others; bandwidth the median distance between two of up to 2000 draws, in those units.
 
-    Source of the median heuristic: A. Gretton et al., "A kernel two-sample test", JMLR 13 (2012), section 8.
+    Source of the median heuristic: Gretton et al. (2012), JMLR 13, section 8.
     """
     draws = reference.reshape(-1, reference.shape[-1])
     sd = draws.std(axis=0)
@@ -112,14 +114,14 @@ def gaussian_kernel(reference: np.ndarray) -> Kernel:
 
 
 def mmd(first: np.ndarray, second: np.ndarray, *, kernel: Kernel) -> float:
-    """Maximum mean discrepancy of draws (..., k) and (..., k) under a Gaussian kernel: 0 to √2, without a unit.
+    """Maximum mean discrepancy of the draws ``first`` and ``second``, (..., k) each, under a ``kernel``: 0 to √2, without a unit.
 
         MMD² = E k(a, a') + E k(b, b') - 2 E k(a, b)
 
     from up to 2000 draws of each, evenly spaced, pairs of a draw with itself counted in (the biased estimate, which is never negative: of
     two samples of n draws of one law it is about √(2 (1 - E k)/n), which is why the floor stands beside it).
 
-    Source: A. Gretton et al., JMLR 13 (2012), equation 5.
+    Source: Gretton et al. (2012), JMLR 13, equation 5.
 
     Raises: ValueError if the numbers of coordinates differ.
     """

@@ -18,10 +18,12 @@ __all__ = ["Loo", "leave_one_out", "log_likelihood_matrix"]
 
 @dataclass(frozen=True)
 class Loo:
-    """Expected log predictive density of new data, each observation predicted from the others (nats, up is better).
+    """Expected log predictive density of new data, elpd = Σᵢ log p(yᵢ | y₋ᵢ): each observation from the others (nats, up is better).
+
+    Vehtari, Gelman and Gabry (2017), by Pareto-smoothed importance sampling.
 
     Attributes:
-        elpd: Σᵢ log p(yᵢ | y₋ᵢ); nan where the draws cannot say.
+        elpd: the sum; nan where the draws cannot say.
         standard_error: sqrt(n Var elpdᵢ), the spread over data sets like this one.
         monte_carlo_error: standard error from the finite number of draws alone.
         pareto_k: the largest k-hat over observations; above ``khat_threshold(S)`` the sum is not to be trusted.

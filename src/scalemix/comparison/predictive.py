@@ -49,7 +49,11 @@ class HeldOut:
 
 
 def loo(posterior: Posterior) -> Loo:
-    """PSIS-LOO of a fit: of a sampler by 1/p(yᵢ | θ), of a guide by p(θ, y)/q(θ)/p(yᵢ | θ) (blank if its k-hat is too high)."""
+    """PSIS-LOO of the fit ``posterior``: of a sampler by the weights 1/p(yᵢ | θ) of Vehtari, Gelman and Gabry (2017), of a guide by
+    p(θ, y)/q(θ)/p(yᵢ | θ) (:func:`guide_loo`, blank if its k-hat is too high).
+
+    Raises: ValueError if the fit holds no pointwise log-likelihood.
+    """
     if posterior.log_guide is not None:
         return guide_loo(posterior)
     return leave_one_out(log_likelihood_matrix(posterior))
@@ -62,6 +66,7 @@ def held_out(posterior: Posterior, data: Sequence[Any], *, target_scale: tuple[f
     follows are from one draw of yᵢ for each θₛ.
 
     Args:
+        posterior: a fit with its model.
         data: what the fit was given, for other cases: inputs, then the outcome, in the units of the fit.
         target_scale: (location, scale) that took the outcome to those units, y_fit = (y - location)/scale; results are in units of y:
             the error and CRPS times scale, the log density minus log(scale).

@@ -18,19 +18,26 @@ PRIOR_K = 0.5
 
 
 def khat_threshold(num_draws: float) -> float:
-    """min(1 - 1/log10 S, 0.7): above it, S draws are too few for the smoothed weights to be trusted (section 3.2.4 of the source)."""
+    """min(1 − 1/log₁₀ S, 0.7): a k-hat ≤ it is good enough for the smoothed weights of S = ``num_draws`` draws to be trusted.
+
+    Vehtari, Simpson, Gelman, Yao and Gabry (2024), section 3.2.4.
+    """
     return min(1 - 1 / math.log10(num_draws), 0.7) if num_draws > 1 else -math.inf
 
 
 def psis(log_ratios: np.ndarray, *, relative_efficiency: float = 1.0) -> tuple[np.ndarray, float]:
     """Smoothed, normalized log weights (S,) and k-hat of the log ratios log p - log q (S,), target minus proposal.
 
-    The largest M = min(S/5, 3 sqrt(S/relative_efficiency)) ratios are replaced by quantiles of the generalized Pareto law fitted to them.
+    The largest M = min(S/5, 3 √(S/relative_efficiency)) ratios are replaced by quantiles of the generalized Pareto law fitted to them:
+    Vehtari, Simpson, Gelman, Yao and Gabry (2024).
 
     Args:
+        log_ratios: one per draw, (S,).
         relative_efficiency: ESS/S of the draws, 1 for independent ones.
 
     k-hat is inf where the tail is too short to fit or a ratio is not finite; -inf (a draw of weight 0) is allowed.
+
+    Raises: ValueError if ``log_ratios`` is no vector.
 
     Example:
         >>> weights, khat = psis(log_joint - log_guide)

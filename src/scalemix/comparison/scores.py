@@ -16,12 +16,12 @@ VALUES_AT_ONCE = 2_000_000  # 16 MB a copy
 
 
 def crps(draws: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """Continuous ranked probability score of each case, (n,), unit of y; lower is better, and |draw - y| for a law of one value.
+    """Continuous ranked probability score of ``draws`` (S, n) at the ``outcomes`` y (n,), one for each case, unit of y; lower is better.
 
         CRPS = E|X - y| - ½ E|X - X'| = ∫ (F(z) - 1[y ≤ z])² dz
 
     From draws, with the second mean over pairs of different ones, (1/(S (S - 1))) Σᵢ (2i - S - 1) x₍ᵢ₎ over the sorted draws: unbiased for
-    independent draws, O(S log S). Source: T. Gneiting and A. Raftery, JASA 102 (2007), equation 21; C. Ferro, QJRMS 140 (2014), equation 3.
+    independent draws, O(S log S). Source: Gneiting and Raftery (2007), JASA 102, equation 21; Ferro (2014), QJRMS 140, on fair scores.
 
     Raises: ValueError if there are fewer than 2 draws, or draws and outcomes do not have the same cases.
     """
@@ -36,11 +36,11 @@ def crps(draws: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
 
 
 def coverage(draws: np.ndarray, outcomes: np.ndarray, prob: float) -> float:
-    """Share of cases whose outcome lies in the central interval of probability ``prob``, between the quantiles (1 ∓ prob)/2 of its draws.
+    """Share of ``outcomes`` (n,) in the central interval of probability ``prob``, between the quantiles (1 ∓ prob)/2 of ``draws`` (S, n).
 
     From n cases its standard error is sqrt(prob (1 - prob)/n). nan for an outcome of two values, of which no interval holds half.
 
-    Raises: as ``crps``.
+    Raises: ValueError as ``crps``.
     """
     _check(draws, outcomes)
     inside = np.empty(len(outcomes), dtype=bool)
@@ -53,12 +53,12 @@ def coverage(draws: np.ndarray, outcomes: np.ndarray, prob: float) -> float:
 
 
 def pit(draws: np.ndarray, outcomes: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Probability integral transform F(y) of each case, (n,): uniform on [0, 1] if the predictive law is that of the outcomes.
+    """Probability integral transform F(y) of ``outcomes`` (n,) under ``draws`` (S, n): uniform on [0, 1] if both have one law.
 
-    (#{x < y} + V (#{x = y} + 1))/(S + 1) with V ~ U(0, 1): exactly uniform for S draws of the law of y, also where y is a count. Source:
-    C. Czado, T. Gneiting, L. Held, Biometrics 65 (2009), section 2.
+    (#{x < y} + V (#{x = y} + 1))/(S + 1) with V ~ U(0, 1): exactly uniform for S draws of the law of y, also where y is a count; ``seed``
+    is that of V. Source: Czado, Gneiting and Held (2009), Biometrics 65, section 2.
 
-    Raises: as ``crps``.
+    Raises: ValueError as ``crps``.
     """
     _check(draws, outcomes)
     below, equal = np.empty(len(outcomes)), np.empty(len(outcomes))
@@ -71,7 +71,7 @@ def pit(draws: np.ndarray, outcomes: np.ndarray, *, seed: int = 0) -> np.ndarray
 def calibration_error(transforms: np.ndarray) -> float:
     """∫₀¹ |G(p) - p| dp, G the share of cases with F(y) ≤ p: by how much the probabilities told are off, on average over all levels.
 
-    It is the 1-Wasserstein distance of F(y) to the uniform law: 0 for perfect calibration, at most ½. Of n cases from a calibrated law it
+    It is the 1-Wasserstein distance of the ``transforms`` F(y), (n,), to the uniform law: 0 for perfect calibration, at most ½. Of n cases from a calibrated law it
     is 0.31/√n in the mean (E∫|Brownian bridge|/√n = √(2/π) π/8/√n).
     """
     ordered = np.sort(np.asarray(transforms, dtype=float))

@@ -74,6 +74,7 @@ class Comparison:
         """The figures by name, written as PNG files if a directory is given; a figure that has nothing to show is left out.
 
         Args:
+            directory: where to write them; ``None`` writes nothing.
             noise_prefix: columns whose label begins so are known to be noise, and are told apart from the others.
         """
         from scalemix.comparison.figures import figures_of
@@ -87,7 +88,10 @@ class Comparison:
 
     def report(self, path: str | Path, *, noise_prefix: str = "noise_") -> Path:
         """Write into the folder ``path``: ``report.html``, which is one file with everything in it, and ``report.md``; beside them
-        ``table.csv``, ``blocks.csv``, ``table.md`` and the figures (PNG). Returns the path of report.md."""
+        ``table.csv``, ``blocks.csv``, ``table.md`` and the figures (PNG). Returns the path of report.md.
+
+        ``noise_prefix`` as in :meth:`plot`.
+        """
         from scalemix.comparison.report import write_report
 
         return write_report(self, Path(path), noise_prefix=noise_prefix)

@@ -53,6 +53,9 @@ def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float
 
     Args:
         losses: (steps,) negative ELBO of each step, nats, noisy.
+        fraction: of the steps, at their end, is looked at.
+        min_movement: in nats; less is standing still.
+        num_errors: standard errors of the movement; less is noise.
     """
     elbo = -np.asarray(losses, dtype=float).reshape(-1)
     window = max(math.ceil(elbo.size * fraction), 1) if elbo.size else 0
@@ -82,7 +85,9 @@ def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float
 
 
 def elbo(posterior: Posterior) -> tuple[float, float]:
-    """E_q[log p(θ, y) - log q(θ)] and its Monte Carlo standard error, nats, from the kept draws of the guide: log p(y) - KL(q ‖ posterior).
+    """E_q[log p(θ, y) - log q(θ)] and its Monte Carlo standard error, nats, from the draws of the guide of ``posterior``.
+
+    It is log p(y) - KL(q ‖ posterior).
 
     Between guides of one model, in one form, the larger is the closer in KL; between models the bound's gap differs too.
 
@@ -93,7 +98,12 @@ def elbo(posterior: Posterior) -> tuple[float, float]:
 
 
 def guide_khat(posterior: Posterior) -> float:
-    """k-hat of the ratios p(θ, y)/q(θ) at draws of the guide: below ``khat_threshold(S)`` they can be reweighted to the posterior.
+    """k-hat of the ratios p(θ, y)/q(θ) at draws of the guide: k-hat ≤ ``khat_threshold(S)`` lets them be reweighted to the posterior.
+
+    Yao, Vehtari, Simpson and Gelman (2018).
+
+    Args:
+        posterior: a variational fit.
 
     Raises: ValueError for a posterior that has no guide.
     """
@@ -101,14 +111,14 @@ def guide_khat(posterior: Posterior) -> float:
 
 
 def functional_khat(values: np.ndarray, log_ratios: np.ndarray) -> float:
-    """k-hat for the reweighted mean of h = ``values``, (S, k) or (S,): the tail index of rₛ ‖(hₛ - E h)/sd‖, with r the importance ratios.
+    """k-hat for the reweighted mean of h = ``values``, (S, k) or (S,): the tail index of rₛ ‖(hₛ - E h)/sd‖, log r = ``log_ratios``, (S,).
 
     The variance of a self-normalized mean Σ w h/Σ w is that of r (h - E h) (delta method), so its tail, not that of r alone, says whether
     the mean can be had: it can for a bounded h where the mean of an unbounded one is out of reach. E h is the smoothed weights' mean, sd
     that of the draws; entries that do not vary are left out.
 
-    Source: A. Vehtari et al., JMLR 25 (2024), on k-hat for a function; A. Owen, "Monte Carlo theory, methods and examples", section
-    9.2, on the variance.
+    Source: Vehtari et al. (2024), JMLR 25, on k-hat for a function; Owen (2013), "Monte Carlo theory, methods and examples", section 9.2,
+    on the variance.
     """
     ratios = np.asarray(log_ratios, dtype=float)
     weights, distance = np.exp(psis(ratios)[0]), np.zeros(ratios.size)
@@ -121,7 +131,7 @@ def functional_khat(values: np.ndarray, log_ratios: np.ndarray) -> float:
 
 
 def block_khats(posterior: Posterior) -> dict[str, float]:
-    """``functional_khat`` of each weight site of a guide: whether the posterior means of its coefficients can be had by reweighting.
+    """``functional_khat`` of each weight site of ``posterior``, a guide's: whether the posterior means of its coefficients can be had by reweighting.
 
     Raises: ValueError for a posterior that has no guide.
     """
@@ -134,10 +144,16 @@ def block_khats(posterior: Posterior) -> dict[str, float]:
 
 
 def guide_loo(posterior: Posterior, *, khat: float | None = None) -> Loo:
-    """Leave-one-out of the posterior by draws of a guide, weights p(θ, y)/q(θ)/p(yᵢ | θ); blank where k-hat exceeds its threshold.
+    """Leave-one-out of the posterior by draws θ ~ q of a guide, weights ∝ p(θ, y)/q(θ)/p(yᵢ | θ); blank where k-hat exceeds its threshold.
 
-    The draws are the guide's and the weights correct for that, so this estimates the elpd of the exact posterior: plain PSIS-LOO on draws
-    of a guide takes q for the posterior and is wrong.
+    Magnusson, Andersen, Jonasson and Vehtari (2019). The draws are the guide's and the weights correct for that, so this estimates the elpd
+    of the exact posterior: plain PSIS-LOO on draws of a guide takes q for the posterior and is wrong.
+
+    Args:
+        posterior: a variational fit.
+        khat: of the guide, if it has been computed (:func:`guide_khat`).
+
+    Raises: ValueError for a posterior that has no guide, or no pointwise log-likelihood.
     """
     ratios = _log_ratios(posterior)
     khat = psis(ratios.reshape(-1))[1] if khat is None else khat

@@ -64,7 +64,7 @@ def _on_guide(fit: Fit, found: Contrast | None) -> list[str]:
         parts = ["converged" if fit.trend.converged else f"not converged: {fit.trend.reason}"]
     if found is not None:
         parts.append(_spread(found))
-        noise = ", within Monte Carlo noise" if found.times_floor <= WITHIN_NOISE else ""
+        noise = ", on average within Monte Carlo noise" if found.times_floor <= WITHIN_NOISE else ""
         parts += [f"{_distance(found)}{noise}", *(_on_joint(found) if noise else [])]
     if fit.khat <= fit.khat_limit:
         parts.append(f"k-hat {fit.khat:.2f} allows its draws to be reweighted to the posterior")

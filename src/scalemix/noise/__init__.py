@@ -8,10 +8,11 @@ A noise is a frozen value: no arrays, no names, no sampling. It says
 
 ``noise.X(...).per("in")`` ties one ξ to each input unit; without ``per`` each weight has its own ξ. Some hyper-parameters may be laws
 themselves: ``noise.Bernoulli(noise.Beta(1, 1).per("layer"))`` learns its inclusion probability.
+
 To write your own noise, subclass :class:`Noise` and define ``law``; everything else has a default. Check it with
 ``scalemix.testing.check_noise``.
 
-Source of the laws: Table 1 of "Unifying the Dropout Family Through Structured Shrinkage Priors", with its corrections.
+Source of the laws: Nalisnick and Smyth (2018), "Unifying the Dropout Family Through Structured Shrinkage Priors", Table 1, corrected.
 """
 
 from __future__ import annotations

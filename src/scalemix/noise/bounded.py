@@ -28,7 +28,7 @@ def _check_interval(name: str, low: float, high: float, *, positive: bool) -> No
 class Beta(Noise):
     """ξ ~ Beta(concentration1, concentration0) on (0, 1), mean a/(a + b). No closed density of w.
 
-    E[ξᵏ] = B(a + k, b)/B(a, b), infinite for k ≤ −a.
+    E[ξᵏ] = B(a + k, b)/B(a, b), infinite for k ≤ −a. Dropout with it: Tomczak (2013), cited by Nalisnick and Smyth (2018) below eq. 2.
 
     Raises: ValueError if a concentration is not positive.
     """
@@ -55,6 +55,8 @@ class Beta(Noise):
 @dataclass(frozen=True)
 class Uniform(Noise):
     """ξ ~ U(low, high): p(w) = [E₁(w²/2σ₀²h²) − E₁(w²/2σ₀²l²)]/(2√(2π) σ₀ (h − l)), a logarithmic pole at 0 for low = 0.
+
+    Dropout with it: Shen et al. (2018), cited by Nalisnick and Smyth (2018) below eq. 2.
 
     Raises: ValueError unless 0 ≤ low < high.
     """
@@ -85,9 +87,10 @@ class Uniform(Noise):
 
 @dataclass(frozen=True)
 class UniformVariance(Noise):
-    """ξ² ~ U(low, high): the Gaussian-uniform prior with γ = ξ² sampled (VBD, eq. 11); p(w) is finite at 0 with a Gaussian tail.
+    """ξ² ~ U(low, high): the Gaussian-uniform prior with γ = ξ² sampled; p(w) is finite at 0 with a Gaussian tail.
 
-    Sampled, it does not make sparse: that comes of maximizing γ (:func:`scalemix.GaussianUniformMaximized`), another model.
+    Liu et al. (2019), eq. 11. Sampled, it does not make sparse: that comes of maximizing γ, another model
+    (:func:`scalemix.GaussianUniformMaximized`).
 
     Raises: ValueError unless 0 ≤ low < high.
     """
@@ -124,8 +127,9 @@ class UniformVariance(Noise):
 class LogUniform(Noise):
     """log ξ ~ U(log low, log high): p(ξ) = 1/(ξ log(h/l)); p(w) = [Φ(−|w|/σ₀h) − Φ(−|w|/σ₀l)]/(|w| log(h/l)), smooth at 0.
 
-    The proper stand-in for the log-uniform prior of variational dropout; the posterior depends on ``low``, so state it. Structured Bayesian
-    pruning's truncated log-uniform noise, log ξ ~ U(−20, 0), is :meth:`structured_pruning`.
+    The proper stand-in for the log-uniform prior of variational dropout (Kingma, Salimans and Welling, 2015; eq. 8 of Liu et al., 2019),
+    its limit for (l, h) → (0, ∞); the posterior depends on ``low``, so state it. Structured Bayesian pruning's truncated log-uniform noise,
+    log ξ ~ U(−20, 0), is :meth:`structured_pruning`.
 
     Raises: ValueError unless 0 < low < high.
     """
@@ -140,7 +144,7 @@ class LogUniform(Noise):
 
     @classmethod
     def structured_pruning(cls) -> LogUniform:
-        """log ξ ~ U(−20, 0): Neklyudov, Molchanov, Ashukha and Vetrov (2017), eq. 4."""
+        """log ξ ~ U(−20, 0): Neklyudov, Molchanov, Ashukha and Vetrov (2017), with the bounds of their code."""
         return cls(math.exp(-20.0), 1.0)
 
     def law(self, dist: Any) -> Any:

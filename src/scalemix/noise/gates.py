@@ -19,7 +19,7 @@ __all__ = ["Bernoulli", "Constant"]
 
 @dataclass(frozen=True)
 class Constant(Noise):
-    """ξ = value: no noise, w ~ N(0, (value·σ₀)²). One site in every form.
+    """ξ = value: no noise, w ~ N(0, (value·σ₀)²). One site in every form. Nalisnick and Smyth (2018), eq. 5 with a fixed scale.
 
     Raises: ValueError if ``value`` is not positive.
     """
@@ -54,9 +54,9 @@ class Constant(Noise):
 class Bernoulli(Noise):
     """ξ = high with probability inclusion_prob, else low: p(w) = π N(w; 0, (σ₀ high)²) + (1 − π) N(w; 0, (σ₀ low)²).
 
-    low = 0 is dropout and the point spike (an atom at 0, no density); low > 0 the continuous spike-and-slab. Eq. 12 of the
-    dropout-family paper; eq. 3.1 of the sBNN paper. The site of the expanded form holds the gate 1[ξ = high]. ``inclusion_prob`` may be
-    a law on [0, 1], e.g. ``noise.Beta(1, 1).per("layer")``: a learned dropout rate.
+    low = 0 is dropout and the point spike (an atom at 0, no density): Nalisnick and Smyth (2018), eq. 12. low > 0 is the continuous
+    spike-and-slab: Saha, Liu and Liang (2024), eq. 3.1. The site of the expanded form holds the gate 1[ξ = high]. ``inclusion_prob`` may
+    be a law on [0, 1], e.g. ``noise.Beta(1, 1).per("layer")``: a learned dropout rate.
 
     Raises: ValueError unless 0 ≤ inclusion_prob ≤ 1 and 0 ≤ low < high.
     """
@@ -77,7 +77,10 @@ class Bernoulli(Noise):
 
     @classmethod
     def from_dropout_rate(cls, rate: float) -> Bernoulli:
-        """Inverted dropout: ξ = 1/(1 − rate) with probability 1 − rate, else 0, so that E[ξ] = 1."""
+        """Inverted dropout: ξ = 1/(1 − rate) with probability 1 − rate, else 0, so that E[ξ] = 1.
+
+        Raises: ValueError unless 0 ≤ rate < 1.
+        """
         check_between("Bernoulli.from_dropout_rate(rate)", rate, 0.0, 1.0)
         if rate == 1.0:
             raise ValueError("Bernoulli.from_dropout_rate(1.0) drops everything: give a rate below 1")

@@ -50,7 +50,7 @@ class _Gate(Noise, ABC):
         return inside + concrete.at_one
 
     def log_marginal(self, w: Any, base_scale: float) -> Any:
-        """log of P(ξ = 1) N(w; 0, σ₀²) + ∫ N(w; 0, σ₀² ξ²) p(ℓ) dℓ; the atom at 0 is left out."""
+        """log of P(ξ = 1) N(w; 0, σ₀²) + ∫ N(w; 0, σ₀² ξ²) p(ℓ) dℓ, σ₀ = base_scale; the atom at 0 is left out."""
         w = np.asarray(w, dtype=float)
         size = np.abs(w.reshape(-1, 1))
         concrete = self._concrete()
@@ -85,7 +85,7 @@ class RelaxedBernoulli(_Gate):
     """ξ = σ(ℓ), ℓ ~ Logistic(logit(π)/T, 1/T): the binary concrete law; T → 0 is Bernoulli(π). The site holds ℓ.
 
     P(ξ > ½) = π at every temperature T. Proper and continuous, but with two modes next to 0 and 1: raise T to about 0.5 for NUTS.
-    Maddison, Mnih and Teh (2017), eq. 26; "concrete dropout" of Gal, Hron and Kendall (2017) has T = 0.1.
+    Maddison, Mnih and Teh (2017), the binary case of their law; "concrete dropout" of Gal, Hron and Kendall (2017) has T = 0.1.
 
     Raises: ValueError unless 0 < inclusion_prob < 1 and temperature > 0.
     """
@@ -111,8 +111,10 @@ class RelaxedBernoulli(_Gate):
 class HardConcrete(_Gate):
     """ξ = min(1, max(0, σ(ℓ)(high − low) + low)), ℓ ~ Logistic(log α/T, 1/T): a gate with atoms at 0 and 1. The site holds ℓ.
 
-    P(ξ = 0) = σ(T log(−low/high) − log α). Louizos, Welling and Kingma (2018), eq. 10-12. A gradient is 0 at the clamps: a sampler
-    moves there by the prior alone, so a Bernoulli gate that is summed out samples better where it exists.
+    ``log_alpha`` is log α and ``temperature`` T. P(ξ = 0) = σ(T log(−low/high) − log α). Louizos, Welling and Kingma (2018), eq. 10-12.
+
+    A gradient is 0 at the clamps: a sampler moves there by the prior alone, so a Bernoulli gate that is summed out samples better where it
+    exists.
 
     Raises: ValueError unless low < 0, high > 1 and temperature > 0.
     """
@@ -143,7 +145,7 @@ class HardConcrete(_Gate):
         raise TypeError(f"{self} has atoms at 0 and 1, and so has its square: use scipy().cdf of the root")
 
     def log_marginal(self, w: Any, base_scale: float) -> Any:
-        """log of P(ξ = 1) N(w; 0, σ₀²) + ∫ N(w; 0, σ₀² ξ²) p(ξ) dξ over t = log ξ; the atom at 0 is left out.
+        """log of P(ξ = 1) N(w; 0, σ₀²) + ∫ N(w; 0, σ₀² ξ²) p(ξ) dξ over t = log ξ, σ₀ = base_scale; the atom at 0 is left out.
 
         Over ℓ the ξ next to 0 are a point next to logit(0) that no node resolves; over t they are resolved however small w is.
         """

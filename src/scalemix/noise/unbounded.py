@@ -48,7 +48,8 @@ class _ScaleFamily(Noise):
 class Gaussian(_ScaleFamily):
     """ξ ~ N(loc, scale²): Gaussian dropout; loc = 0 gives the product-normal (K₀) marginal, loc ≠ 0 a Poisson mixture of variance-gammas.
 
-    The hierarchical form samples |ξ| (folded normal): p(w | ξ) cannot tell the sign and HMC cannot cross ξ = 0.
+    Nalisnick and Smyth (2018), Table 1, whose χ² and generalized hyperbolic laws hold for loc = 0 alone. The
+    hierarchical form samples |ξ| (folded normal): p(w | ξ) cannot tell the sign and HMC cannot cross ξ = 0.
 
     Raises: ValueError if ``scale`` is not positive.
     """
@@ -90,6 +91,8 @@ class Gaussian(_ScaleFamily):
 class HalfNormal(_ScaleFamily):
     """ξ ~ |N(0, scale²)|: w is a product of two normals, p(w) = K₀(|w|/(σ₀ scale))/(π σ₀ scale).
 
+    The law of w under Gaussian noise of mean 0: Nalisnick and Smyth (2018), Table 1.
+
     Raises: ValueError if ``scale`` is not positive.
     """
 
@@ -115,6 +118,8 @@ class HalfNormal(_ScaleFamily):
 @dataclass(frozen=True)
 class Rayleigh(_ScaleFamily):
     """ξ ~ Rayleigh(scale): p(ξ) = ξ/b² e^{−ξ²/2b²}, ξ² ~ Exponential(rate 1/(2b²)); w ~ Laplace(0, σ₀ b).
+
+    b is ``scale``. Nalisnick and Smyth (2018), Table 1.
 
     Raises: ValueError if ``scale`` is not positive.
     """
@@ -146,6 +151,8 @@ class Rayleigh(_ScaleFamily):
 class Chi(_ScaleFamily):
     """ξ ~ scale·χ_df: ξ² ~ scale²·χ²_df; w is variance-gamma(df/2). df = 1 is half-normal noise, df = 2 Rayleigh noise.
 
+    The χ² variance of Nalisnick and Smyth (2018), Table 1, with any degrees of freedom.
+
     Raises: ValueError if ``df`` or ``scale`` is not positive.
     """
 
@@ -174,6 +181,8 @@ class Chi(_ScaleFamily):
 @dataclass(frozen=True)
 class InverseNakagami(_ScaleFamily):
     """1/ξ ~ Nakagami(m, Ω) with m = df/2, Ω = 1/scale²: ξ² ~ InvGamma(df/2, df·scale²/2); w ~ Student-t(df, 0, σ₀·scale).
+
+    Nalisnick and Smyth (2018), Table 1.
 
     Raises: ValueError if ``df`` or ``scale`` is not positive.
     """
@@ -215,7 +224,8 @@ class InverseNakagami(_ScaleFamily):
 class HalfCauchy(_ScaleFamily):
     """ξ ~ C⁺(0, scale): the horseshoe. ξ² ~ scale²·BetaPrime(½, ½); p(w) = eᵘ E₁(u)/(√(2π³) σ₀ scale), u = w²/(2σ₀²scale²).
 
-    ``scale`` may be an :class:`ExpectedActive`, resolved where the prior meets the shape of a weight.
+    Nalisnick and Smyth (2018), Table 1; Carvalho, Polson and Scott (2009). ``scale`` may be an ``scalemix.ExpectedActive``, resolved
+    where the prior meets the shape of a weight.
 
     Raises: ValueError if ``scale`` is not positive.
     """
@@ -249,6 +259,8 @@ class HalfCauchy(_ScaleFamily):
 @dataclass(frozen=True)
 class LogNormal(Noise):
     """log ξ ~ N(loc, scale²): E[ξᵏ] = exp(k·loc + k²·scale²/2). No closed density of w.
+
+    Multiplicative noise with it (truncated): Neklyudov, Molchanov, Ashukha and Vetrov (2017).
 
     Raises: ValueError if ``scale`` is not positive.
     """

@@ -139,5 +139,5 @@ dist.TransformedDistribution, dist.FoldedDistribution = TransformedDistribution,
 
 
 def dist_like(like: Any) -> Any:
-    """``dist`` for arrays like ``like``: JAX's Python numbers take the dtype and device of what they meet, so it is ``dist`` itself."""
-    return dist
+    """``dist`` whose Python numbers become arrays of the dtype and on the device of ``like``."""
+    return dist  # in JAX a Python number takes the dtype and device of what it meets

@@ -138,5 +138,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return log_joint
 
 
-for _function in (weight, dense, conv2d, scan, distribution, deterministic, data_plate, log_density):
+for _function in (weight, dense, conv2d, scan, distribution, deterministic, data_plate, log_density, full):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

@@ -161,4 +161,5 @@ class _DistLike:
 
 
 def dist_like(like: torch.Tensor) -> Any:
+    """``dist`` whose Python numbers become arrays of the dtype and on the device of ``like``."""
     return _DistLike(like)
