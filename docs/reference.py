@@ -21,6 +21,8 @@ PUBLIC = (
     "scalemix.inference.nuts",
     "scalemix.inference.svi",
     "scalemix.inference.mean_field",
+    "scalemix.inference.low_rank",
+    "scalemix.inference.full_rank",
     "scalemix.inference.coordinates",
     "scalemix.comparison",
     "scalemix.testing",

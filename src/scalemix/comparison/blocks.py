@@ -29,8 +29,8 @@ class Blocks:
 
 
 def blocks_of(posterior: Posterior) -> Blocks:
-    """A block for each weight site; of a model that says what is identified (``scalemix.identified``: a network, whose hidden units permute)
-    a block for each of those quantities: function values at fixed inputs, the log likelihood, scales.
+    """A block for each weight site. Of a model that says what is identified (``scalemix.identified``: a network, whose hidden units
+    permute) a block for each of those quantities: function values at fixed inputs, the log likelihood, scales.
 
     Raises: ValueError if no site holds coefficients.
     """

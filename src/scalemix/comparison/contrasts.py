@@ -143,7 +143,7 @@ def contrast(posterior: Posterior, reference: Posterior | Yardstick) -> Contrast
     """
     by = reference if isinstance(reference, Yardstick) else yardstick(reference)
     ours = blocks_of(posterior).draws
-    for name, theirs in by.blocks.draws.items():
+    for name in by.blocks.draws:
         if name not in ours:
             raise ValueError(f"the fits share no site {name!r}: compare fits of one model")
         shapes = [(each.identified or each.draws)[name].shape[2:] for each in (posterior, by.posterior)]

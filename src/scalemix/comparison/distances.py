@@ -68,7 +68,7 @@ def wasserstein(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def sliced_wasserstein(first: np.ndarray, second: np.ndarray, *, num_directions: int = NUM_DIRECTIONS) -> float:
-    """E_u W₁(⟨u, a⟩, ⟨u, b⟩) between the draws ``first`` and ``second``, (..., k) each, u uniform on the unit sphere.
+    """SW(a, b) = E_u W₁(⟨u, a⟩, ⟨u, b⟩) of the draws ``first`` and ``second``, (..., k) each, u uniform on the unit sphere.
 
     In the unit of the coefficients. The directions are the same ``num_directions`` for every pair of fits: normalized columns of
     ``numpy.random.default_rng(0).standard_normal((k, num_directions))``. In one dimension it is W₁.
@@ -96,8 +96,10 @@ class Kernel:
 
 
 def gaussian_kernel(reference: np.ndarray) -> Kernel:
-    """The kernel of ``mmd`` for the draws ``reference``, (..., k): scale is the sd of each coordinate (1 for one that never moves), so that a
-    wide coordinate does not hide the others; bandwidth the median distance between two of up to 2000 draws, in those units.
+    """The kernel of ``mmd`` for the draws ``reference``, (..., k).
+
+    ``scale`` is the sd of each coordinate (1 for one that never moves), so that a wide coordinate does not hide the others; ``bandwidth``
+    the median distance between two of up to 2000 draws, in those units.
 
     Source of the median heuristic: Gretton et al. (2012), JMLR 13, section 8.
     """

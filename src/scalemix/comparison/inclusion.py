@@ -19,11 +19,11 @@ __all__ = ["inclusion_draws"]
 
 
 def inclusion_draws(posterior: Posterior) -> dict[str, np.ndarray]:
-    """P(gate = high | θ) at every draw of ``posterior``, by weight: (chain, draw, gates); its mean over the draws is the posterior inclusion probability.
+    """P(gate = high | θ) at every draw of ``posterior``, by weight: (chain, draw, gates).
 
-    Of a gate that was summed out it is ``inclusion_prob`` at the weight, whatever the fit; of a gate that was sampled it is the gate, 0 or
-    1. Empty where the prior has no gates, where they cannot be told from the weights (a learned rate, a further shared scale), and where
-    the posterior was loaded without its model.
+    Its mean over the draws is the posterior inclusion probability. Of a gate that was summed out it is ``inclusion_prob`` at the weight,
+    whatever the fit; of a gate that was sampled it is the gate, 0 or 1. Empty where the prior has no gates, where they cannot be told from
+    the weights (a learned rate, a further shared scale), and where the posterior was loaded without its model.
     """
     found = {}
     for name, site in _sites(posterior).items():

@@ -71,8 +71,8 @@ def pit(draws: np.ndarray, outcomes: np.ndarray, *, seed: int = 0) -> np.ndarray
 def calibration_error(transforms: np.ndarray) -> float:
     """∫₀¹ |G(p) - p| dp, G the share of cases with F(y) ≤ p: by how much the probabilities told are off, on average over all levels.
 
-    It is the 1-Wasserstein distance of the ``transforms`` F(y), (n,), to the uniform law: 0 for perfect calibration, at most ½. Of n cases from a calibrated law it
-    is 0.31/√n in the mean (E∫|Brownian bridge|/√n = √(2/π) π/8/√n).
+    It is the 1-Wasserstein distance of the ``transforms`` F(y), (n,), to the uniform law: 0 for perfect calibration, at most ½. Of n cases
+    from a calibrated law it is 0.31/√n in the mean (E∫|Brownian bridge|/√n = √(2/π) π/8/√n).
     """
     ordered = np.sort(np.asarray(transforms, dtype=float))
     n = ordered.size

@@ -131,7 +131,7 @@ def functional_khat(values: np.ndarray, log_ratios: np.ndarray) -> float:
 
 
 def block_khats(posterior: Posterior) -> dict[str, float]:
-    """``functional_khat`` of each weight site of ``posterior``, a guide's: whether the posterior means of its coefficients can be had by reweighting.
+    """``functional_khat`` of each weight site of the guide ``posterior``: can the means of its coefficients be had by reweighting?
 
     Raises: ValueError for a posterior that has no guide.
     """
