@@ -121,6 +121,30 @@ def test_a_second_run_of_the_sampler_stays_near_every_floor() -> None:
     assert 1 / row["sd_ratio_min"] < row["sd_ratio_floor"] * 1.05
 
 
+def network(seed: int, spread: float, shift: float) -> Any:
+    """What a network's fit holds: hidden units in any order, functions and a log likelihood in units far apart."""
+    rng = np.random.default_rng(seed)
+    posterior = Regression().nuts(seed=seed)
+    posterior.draws["w1"] = posterior.draws["w1"][..., rng.permutation(NUM_COLUMNS)]
+    functions = spread * rng.standard_normal((4, 1000, 3))
+    posterior.identified = {"y_mean": functions, "y_log_likelihood": 100.0 * (rng.standard_normal((4, 1000)) + shift)}
+    return posterior
+
+
+def test_networks_are_measured_by_what_is_identified_in_sds_of_the_reference() -> None:
+    """N(0, 4) against N(0, 1) is √(2/π) off in each of three functions, N(1, 1) against N(0, 1) is 1 off in the log likelihood."""
+    found = contrast(network(1, 2.0, 1.0), network(2, 1.0, 0.0))
+    assert found.noun == "identified quantities"
+    assert set(found.blocks) == {"y_mean", "y_log_likelihood"}
+    assert found.blocks["y_mean"].marginal.value == pytest.approx(math.sqrt(2 / math.pi), abs=0.06)
+    assert found.blocks["y_log_likelihood"].marginal.value == pytest.approx(1.0, abs=0.06)
+    assert found.distance == pytest.approx((3 * math.sqrt(2 / math.pi) + 1.0) / 4, abs=0.06)
+    assert found.sd_ratio == pytest.approx([2.0, 2.0, 2.0, 1.0], rel=0.06)
+    assert found.mmd == max((block.mmd for block in found.blocks.values()), key=lambda each: each.times_floor)
+    same = contrast(network(3, 1.0, 0.0), network(2, 1.0, 0.0))
+    assert same.times_floor < 2.5, "however its hidden units are numbered"
+
+
 def test_halves_are_halves_in_time() -> None:
     first, second = halves(np.arange(14).reshape(2, 7)[..., None])
     assert first[..., 0].tolist() == [[0, 1, 2], [7, 8, 9]]

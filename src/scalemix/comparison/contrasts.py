@@ -38,8 +38,9 @@ class BlockContrast:
     """One block of a fit against the reference.
 
     Attributes:
-        marginal: mean over its entries of the 1-Wasserstein distance, units of the entries.
-        sliced: sliced 1-Wasserstein distance, units of the entries.
+        marginal: mean over its entries of the 1-Wasserstein distance, units of the coefficients; of identified quantities sds of the
+            reference.
+        sliced: sliced 1-Wasserstein distance, same units.
         mmd: maximum mean discrepancy under the kernel of ``gaussian_kernel``, 0 to √2.
         inclusion: largest absolute difference of an inclusion probability; ``None`` without gates.
     """
@@ -52,10 +53,10 @@ class BlockContrast:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One fit against the reference of its prior, over all coefficients (of a network, over what is identified).
+    """One fit against the reference of its prior, over all coefficients, or of a network over what is identified.
 
     Attributes:
-        distance: mean 1-Wasserstein distance of the marginals, units of the coefficients.
+        distance: mean 1-Wasserstein distance of the marginals, units of the coefficients; of identified quantities sds of the reference.
         floor: the same between two halves of the reference.
         sd_ratio: (k,) sd of the fit over sd of the reference.
         shift: (k,) difference of means over sd of the reference.
@@ -99,6 +100,7 @@ class Yardstick:
     """A reference made ready to measure by: its blocks, kernels and gates, and every floor, computed once for all fits of its prior."""
 
     posterior: Posterior
+    raw: Blocks
     blocks: Blocks
     kernels: dict[str, Kernel]
     inclusion: dict[str, np.ndarray]
@@ -114,13 +116,15 @@ def yardstick(reference: Posterior) -> Yardstick:
 
     Raises: ValueError if it has no coefficients.
     """
-    blocks, inclusion = blocks_of(reference), inclusion_draws(reference)
+    raw, inclusion = blocks_of(reference), inclusion_draws(reference)
+    blocks = raw.in_units_of(raw)
     kernels = {name: gaussian_kernel(draws) for name, draws in blocks.draws.items()}
     split = {name: halves(draws) for name, draws in blocks.draws.items()}
     sds = [half.std(axis=(0, 1)) for half in halves(blocks.joined)]
     moving = (sds[0] > 0) & (sds[1] > 0)
     return Yardstick(
         reference,
+        raw,
         blocks,
         kernels,
         inclusion,
@@ -142,14 +146,15 @@ def contrast(posterior: Posterior, reference: Posterior | Yardstick) -> Contrast
     Raises: ValueError if a site is missing or of another shape.
     """
     by = reference if isinstance(reference, Yardstick) else yardstick(reference)
-    ours = blocks_of(posterior).draws
+    ours = blocks_of(posterior)
     for name in by.blocks.draws:
-        if name not in ours:
+        if name not in ours.draws:
             raise ValueError(f"the fits share no site {name!r}: compare fits of one model")
         shapes = [(each.identified or each.draws)[name].shape[2:] for each in (posterior, by.posterior)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"{name!r} has shapes {shapes[0]} and {shapes[1]}: compare fits of one model and one data set")
-    joined, theirs = Blocks({name: ours[name] for name in by.blocks.draws}, by.blocks.noun).joined, by.blocks.joined
+    ours = ours.in_units_of(by.raw)
+    joined, theirs = ours.joined, by.blocks.joined
     sd = theirs.std(axis=(0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = joined.std(axis=(0, 1)) / sd
@@ -161,8 +166,8 @@ def contrast(posterior: Posterior, reference: Posterior | Yardstick) -> Contrast
         gates = inclusion.get(name), by.inclusion.get(name)
         blocks[name] = BlockContrast(
             Measured(float(distances[part].mean()), float(by.marginal_floors[part].mean())),
-            Measured(sliced_wasserstein(ours[name], block), by.sliced_floors[name]),
-            Measured(mmd(ours[name], block, kernel=by.kernels[name]), by.mmd_floors[name]),
+            Measured(sliced_wasserstein(ours.draws[name], block), by.sliced_floors[name]),
+            Measured(mmd(ours.draws[name], block, kernel=by.kernels[name]), by.mmd_floors[name]),
             Measured(_largest_difference(*gates), by.inclusion_floors[name]) if gates[0] is not None and gates[1] is not None else None,
         )
     return Contrast(float(distances.mean()), float(by.marginal_floors.mean()), ratio, shift, by.sd_floor, blocks, by.blocks.noun)
@@ -174,4 +179,5 @@ def _largest_difference(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _worst(found: list[Measured]) -> Measured:
-    return max(found, key=lambda each: each.times_floor if each.times_floor == each.times_floor else -1.0)
+    """The one that is the most floors; of the reference against itself, whose numbers are 0, the largest floor."""
+    return max(found, key=lambda each: (each.times_floor if each.times_floor == each.times_floor else -1.0, each.floor))

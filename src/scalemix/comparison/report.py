@@ -136,10 +136,10 @@ CAPTIONS = {
         "Fits under one prior against its reference (ref); fits under another prior are another posterior, and a distance to "
         "them would mean nothing. Beside each number its Monte Carlo floor, the same number between the two halves in time of "
         "the reference: up to about twice the floor is noise. *W₁*: mean 1-Wasserstein distance of the coefficients' marginals,"
-        " in their unit; *sliced W₁*: the same along 128 random directions; *MMD*: Gaussian kernel, coordinates in sds of the "
-        "reference, bandwidth their median distance. *sd ratio*: sd of a coefficient over that of the reference; *sd floor*: "
-        "the largest factor between the halves. *incl. error*: largest difference of an inclusion probability. Of several "
-        "blocks of coefficients the worst is shown."
+        " in their unit (of a network: of what is identified, in sds of the reference); *sliced W₁*: the same along 128 random "
+        "directions; *MMD*: Gaussian kernel, coordinates in sds of the reference, bandwidth their median distance. *sd ratio*: "
+        "sd of a coefficient over that of the reference; *sd floor*: the largest factor between the halves. *incl. error*: "
+        "largest difference of an inclusion probability. Of several blocks of coefficients the worst is shown."
     ),
 }
 LEFT = ("fit", *WHO, "converged")

@@ -54,7 +54,7 @@ def _on_sampler(fit: Fit, found: Contrast | None) -> list[str]:
     if found.times_floor > WITHIN_NOISE:
         return [f"differs from the reference: {_distance(found)}"]
     joint = _on_joint(found)
-    return [f"agrees with the reference{' coefficient by coefficient' * bool(joint)}: {_distance(found)}", *joint]
+    return [f"agrees with the reference{f', {found.noun} one by one' * bool(joint)}: {_distance(found)}", *joint]
 
 
 def _on_guide(fit: Fit, found: Contrast | None) -> list[str]:
