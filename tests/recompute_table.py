@@ -127,6 +127,8 @@ def recomputed(fit: Saved, fits: list[Saved]) -> dict[str, Any]:
 
 def blocks_differ(path: Path, rows: dict[str, dict[str, Any]]) -> list[str]:
     """``blocks.csv`` has the one block w1 of every fit that has a k-hat or a distance, with the numbers of its row."""
+    if not path.is_file():
+        return [f"there is no {path.name}"]
     table = pd.read_csv(path, index_col=["fit", "block"])
     columns = {"khat": "khat_blocks", "inclusion_error": "inclusion_error", "inclusion_floor": "inclusion_floor"}
     columns |= {name: f"{name}_to_reference" for name in ("w1", "sliced", "mmd")} | {

@@ -264,7 +264,9 @@ ONE_PRIOR = {
     "resnet_stochastic_depth": "stochastic_depth",
 }
 
-RECIPES: dict[str, ModuleType] = {name: getattr(inference, name) for name in ("nuts", "svi", "mean_field", "low_rank", "full_rank")}
+RECIPES: dict[str, ModuleType] = {
+    name: getattr(inference, name) for name in ("nuts", "svi", "mean_field", "low_rank", "full_rank", "coordinates")
+}
 
 
 def cases() -> Iterator[Case]:
