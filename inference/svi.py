@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scalemix.fitting import PrecisionSettings, build_posterior, inspect
+from scalemix.fitting import PrecisionSettings, build_posterior, inspect, place
 from scalemix.language import num_data_scope
 from scalemix.posterior import Posterior
 
@@ -76,11 +76,14 @@ def fit(
         in Pyro, FloatingPointError at the step where the ELBO ceases to be finite (in NumPyro the losses show it).
     """
     settings = Settings() if settings is None else settings
+    settings, placed = place(ppl, model, data, settings, seed=seed)
     token = num_data_scope.set(num_data)
     try:
         with ppl.engine.precision(settings.dtype, settings.device):
             arrays, structure = inspect(ppl, model, data, seed=seed, method="SVI")
             run = ppl.engine.svi(model, arrays, guide=guide, seed=seed, settings=settings)
-            return build_posterior(ppl, model, data, arrays, structure, run, method=method, seed=seed, settings=settings)
+            posterior = build_posterior(ppl, model, data, arrays, structure, run, method=method, seed=seed, settings=settings)
+            posterior.info.notes.append(placed)
+            return posterior
     finally:
         num_data_scope.reset(token)

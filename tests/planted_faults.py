@@ -24,7 +24,10 @@ class Fault(NamedTuple):
 ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py", "test_marginal.py", "test_known_densities.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
 SCORES, CONTRASTS = "test_scores.py", "test_contrasts.py"
-WRITTEN = "test_log_joints.py"
+WRITTEN, GRADIENTS, COMBINATIONS = "test_log_joints.py", "test_gradients.py", "test_combinations.py"
+ANSWERS, DEFINITIONS, DIVERGENCES = "test_divergence_answers.py", "test_divergence_definitions.py", "test_divergences.py"
+GATES, GATED_LAYERS = "test_gates.py", "test_gated_layers.py"
+RUNS, STARTS = "test_runs.py", "test_starts.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 REFERENCE = "test_reference.py"
 
@@ -471,5 +474,141 @@ FAULTS = {
         "(*, n, num_outputs), of h (*, n, in)",
         "the asterisks of two shapes are taken for italics",
         (REFERENCE, "-k", "markup"),
+    ),
+    "square_of_a_small_scale": Fault(
+        "pyro/distributions.py",
+        "-0.5 * ((value - self.loc) / self.scale) ** 2",
+        "-0.5 * (value - self.loc) ** 2 / self.scale**2",
+        "the square of a scale leaves the range of float32 where the density does not",
+        (GRADIENTS, "-k", "horseshoe-hierarchical-pyro-float32"),
+    ),
+    "open_gate_forgotten": Fault(
+        "marginal.py",
+        "return np.logaddexp(is_open, _log_density(",
+        "return np.logaddexp(-math.inf + 0.0 * is_open, _log_density(",
+        "P(ξ = 1) of a hard-concrete gate beside other noises is left out",
+        (COMBINATIONS, "-k", "open_gate"),
+    ),
+    "scan_of_no_steps": Fault(
+        "pyro/primitives.py",
+        "return carry if length else init,",
+        "return carry,",
+        "the trial step of a scan of no steps moves the state",
+        (RECURRENT, "-k", "no_steps"),
+    ),
+    # --- divergences
+    "sbnn_half": Fault(
+        "divergences/sbnn.py",
+        "- xp.log(values[1]) - 0.5",
+        "- xp.log(values[1])",
+        "the paper's R, which is the KL + ½",
+        (DEFINITIONS, "-k", "collapsed_is_the_least"),
+    ),
+    "sbnn_second_moment": Fault(
+        "divergences/sbnn.py",
+        "second_moment = mean**2 + scale**2",
+        "second_moment = mean + scale**2",
+        "algorithm 1 as printed: m without its square",
+        (ANSWERS, "-k", "known_answer and (G2 or G3)"),
+    ),
+    "gamma_of_all_layers": Fault(
+        "divergences/bottleneck.py",
+        "return 2.0 * gamma / (num_layers * num_positions)",
+        "return gamma / (num_layers * num_positions)",
+        "the ½ of VIBNet's KL lost in the conversion",
+        ("test_dropout_identities.py", "-k", "gamma_l_over_2n and torch"),
+    ),
+    "gradient_at_closed_gates": Fault(
+        "arrays.py",
+        "return x * xp.log(xp.where(x > TINY, x, TINY))",
+        "return xp.where(x > TINY, x * xp.log(xp.where(x > TINY, x, TINY)), 0.0)",
+        "a closed gate gets no pull from the entropy, so it stays closed",
+        (DIVERGENCES, "-k", "gates_at_0_and_1"),
+    ),
+    "gamma_is_a_variance": Fault(
+        "divergences/vbd.py",
+        "return 0.5 * math.log(variance) - xp.log(scale)",
+        "return math.log(variance) - xp.log(scale)",
+        "bounds of VBD's γ taken for those of a standard deviation",
+        (DEFINITIONS, "-k", "collapsed_is_the_least"),
+    ),
+    "sign_of_the_selection": Fault(
+        "divergences/dynamic.py",
+        '"abs": lambda xp, w: xp.abs(w)',
+        '"abs": lambda xp, w: -xp.abs(w)',
+        "small weights selected where the text says large",
+        ("test_dynamic_regularizer.py", "-k", "as_printed"),
+    ),
+    # --- gates
+    "evidence_determinant": Fault(
+        "gate_sweep.py",
+        "- 0.5 * log_det + 0.5 * owners.shape[0]",
+        "- log_det + 0.5 * owners.shape[0]",
+        "log |P| without its half in the evidence of a setting",
+        (GATES, "-k", "known_regression and pyro"),
+    ),
+    "sweep_determinant": Fault(
+        "gate_sweep.py",
+        "0.5 * fit - 0.5 * log_det, inner",
+        "0.5 * fit, inner",
+        "the sweep leaves Occam's factor out",
+        (GATED_LAYERS, "-k", "block_update"),
+    ),
+    "sweep_inverse": Fault(
+        "gate_sweep.py",
+        "(inverse - columns @ corner_inverse @ columns.T)",
+        "inverse",
+        "the block's own rows are not taken out of the inverse",
+        (GATED_LAYERS, "-k", "block_update"),
+    ),
+    "any_gate_opens": Fault(
+        "gate_sweep.py",
+        "return xp.where(closed > 0.5,",
+        "return xp.where(closed > 1.5,",
+        "a weight under two gates is open if one of them is",
+        (GATED_LAYERS, "-k", "block_update"),
+    ),
+    "quadrature_jacobian": Fault(
+        "inference/enumeration.py",
+        "np.log(t[1] - t[0]) + ends + (t if positive else 0.0)",
+        "np.log(t[1] - t[0]) + ends",
+        "dθ = eᵗ dt without its eᵗ",
+        (GATES, "-k", "unknown_noise_scale and pyro"),
+    ),
+    "expanded_spike_taken_for_a_gate": Fault(
+        "gated.py",
+        "self._same(precision[at], fitted, np.outer(root, root))",
+        "self._same(np.diagonal(precision[at]), np.diagonal(fitted), root**2)",
+        "a continuous spike in the expanded form is taken for a gate that opens or closes",
+        (GATED_LAYERS, "-k", "cannot_be_collapsed"),
+    ),
+    # --- runs
+    "resumed_from_the_start": Fault(
+        "numpyro/mcmc.py",
+        "resumed = last is not None",
+        "resumed = False",
+        "a resumed run begins its chains anew",
+        (RUNS, "-k", "stopped_and_resumed and numpyro"),
+    ),
+    "same_random_numbers": Fault(
+        "pyro/mcmc.py",
+        "            _set_random(state)\n            values",
+        "            values",
+        "each piece draws with the random numbers of its chain's beginning",
+        (RUNS, "-k", "own_driver and pyro"),
+    ),
+    "damage_unseen": Fault(
+        "run_folder.py",
+        'if checksum(file) != record["sha256"]:',
+        'if len(checksum(file)) != len(record["sha256"]):',
+        "a damaged segment is taken for a sound one",
+        (RUNS, "-k", "damage and bit"),
+    ),
+    "chains_share_a_start": Fault(
+        "starts.py",
+        "num_chains, replace=False)",
+        "num_chains, replace=True)",
+        "two chains start at the same draw",
+        (STARTS, "-k", "fitted_guide"),
     ),
 }

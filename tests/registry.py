@@ -1,4 +1,4 @@
-"""Every noise, tying, named prior, model and recipe, each as a row. Properties run over the rows; a new one of ours is a new row here.
+"""Every noise, tying, named prior, model, recipe and divergence, each as a row. Properties run over the rows; a new one is a new row.
 
 ``cases()`` crosses models, priors and parametrizations: whatever a row adds is held equal in both languages by ``test_registry.py`` and
 drawn from by ``test_forms.py``.
@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from divergence_rows import DIVERGENCES
 
 from scalemix import inference, likelihoods, models, noise
 from scalemix.noise import Noise
@@ -32,6 +33,7 @@ from scalemix.priors import (
 )
 
 __all__ = [
+    "DIVERGENCES",
     "MODELS",
     "NOISES",
     "PRIORS",
@@ -265,7 +267,8 @@ ONE_PRIOR = {
 }
 
 RECIPES: dict[str, ModuleType] = {
-    name: getattr(inference, name) for name in ("nuts", "svi", "mean_field", "low_rank", "full_rank", "coordinates")
+    name: getattr(inference, name)
+    for name in ("nuts", "hmc", "gibbs", "enumeration", "coordinates", "svi", "mean_field", "low_rank", "full_rank")
 }
 
 

@@ -205,7 +205,7 @@ def test_discrete_sites(recipe: str, ppl: Any) -> None:
         (lambda: nuts.Settings(chain_method="threads"), ("chain_method='threads'", "'parallel'")),
         (lambda: svi.Settings(learning_rate=-0.1), ("learning_rate", "above 0")),
         (lambda: svi.Settings(dtype="float16"), ("dtype='float16'", "'float32' or 'float64'")),
-        (lambda: svi.Settings(device="tpu"), ("device='tpu'", "'cpu' or 'gpu'")),
+        (lambda: svi.Settings(device="tpu"), ("device='tpu'", "'cpu', 'gpu' or 'auto'")),
     ],
 )
 def test_settings(make: Callable[[], Any], words: tuple[str, ...]) -> None:

@@ -139,6 +139,19 @@ def test_a_slow_energy_and_a_missing_one_are_no_reference() -> None:
     assert "E-BFMI is unknown" in diagnose(posterior).sentence
 
 
+def test_a_gate_may_be_open_all_the_time_but_not_in_one_chain_alone() -> None:
+    """By Gibbs sampling, which has no energy."""
+    gates = (np.random.default_rng(17).random((4, 1000, 3)) < 0.4).astype(int)
+    gates[..., 1] = 1
+    posterior = chains_of({"gate": gates}, method="collapsed_gibbs")
+    del posterior.sample_stats["energy"]
+    assert diagnose(posterior).is_reference
+    gates[2, :, 1] = 0
+    assert diagnose(posterior).worst_rhat_at == "gate[1]"
+    posterior.info.method = "nuts"
+    assert "E-BFMI is unknown" in diagnose(posterior).sentence
+
+
 def test_one_chain_is_no_reference_and_seven_draws_are_none_either() -> None:
     w = np.random.default_rng(12).standard_normal((4, 1000, 3))
     assert "num_chains=4" in diagnose(chains_of({"w1": w[:1]})).sentence

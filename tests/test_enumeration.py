@@ -74,33 +74,45 @@ def _regression_model(form: str, prior: ScaleMixture | None = None) -> Callable[
 SPIKE = SpikeAndSlab(0.3, slab_scale=1.0, spike_scale=0.05)
 
 
-def test_log_evidence_of_the_regression_by_enumeration() -> None:
-    x, y = _regression()
-    terms = []
-    for gate in _all_gates(8):
-        variance = np.where(gate == 1.0, 1.0, 0.05**2)
-        law = stats.multivariate_normal(np.zeros(20), 0.25 * np.eye(20) + (x * variance) @ x.T)
-        terms.append(law.logpdf(y) + np.sum(np.where(gate == 1.0, math.log(0.3), math.log(0.7))))
-    assert math.isclose(special.logsumexp(terms), -20.8507524, abs_tol=1e-6)
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_point_spike_regression_by_enumeration(language: str) -> None:
-    """Rows I15 and I16: p(y, g) = p(y, g, z)/p(z | y, g) at any z, summed over all 2⁸ settings g of the gates."""
+def test_i15_i16_point_spike_regression_by_enumeration(language: str) -> None:
+    """p(y, g) = p(y, g, z)/p(z | y, g) at any z, summed over all 2⁸ settings g of the gates."""
+    log_evidence, inclusion_prob = _over_all_gates(language, "expanded", SpikeAndSlab(0.3), lambda gate: gate, np.ones(8))
+    assert math.isclose(log_evidence, KNOWN["I15"].value, rel_tol=1e-8)
+    np.testing.assert_allclose(inclusion_prob, [KNOWN[f"I16.{j}"].value for j in range(1, 9)], rtol=1e-7)
+
+
+@pytest.mark.parametrize("form", ["expanded", "hierarchical"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_i17_continuous_spike_regression_by_enumeration(language: str, form: str) -> None:
+    def scale(gate: np.ndarray) -> np.ndarray:
+        return np.where(gate == 1.0, 1.0, 0.05)
+
+    ones = np.ones(8)
+    parts = (scale, ones) if form == "expanded" else (lambda gate: ones, scale)
+    log_evidence, inclusion_prob = _over_all_gates(language, form, SPIKE, *parts)
+    assert math.isclose(log_evidence, KNOWN["I17"].value, rel_tol=1e-8)
+    np.testing.assert_allclose(inclusion_prob, [0.997698, 0.08213, 0.999956, 0.095479, 0.09973, 0.469322, 0.085362, 0.510114], atol=1e-6)
+
+
+def _over_all_gates(
+    language: str, form: str, prior: ScaleMixture, outer: Callable[[np.ndarray], np.ndarray], inner: Any
+) -> tuple[float, np.ndarray]:
+    """log p(y) and the probability of each gate: w = outer(gate)·base with base ~ N(0, inner²), at one random base for each setting."""
     x, y = _regression()
     gates = _all_gates(8)
-    z = np.random.default_rng(5).normal(size=(256, 8))
-    log_joint = _log_densities(language, _regression_model("expanded", SpikeAndSlab(0.3)), {"w1_noise": gates, "w1_base": z}, x, y)
+    base = np.random.default_rng(5).normal(size=(256, 8))
+    sites = {"w1_noise": gates, "w1_base" if form == "expanded" else "w1": base}
+    log_joint = _log_densities(language, _regression_model(form, prior), sites, x, y)
     log_posterior = np.empty(256)
     for i, gate in enumerate(gates):
-        precision = np.eye(8) + 4.0 * np.outer(gate, gate) * (x.T @ x)
-        mean = np.linalg.solve(precision, 4.0 * gate * (x.T @ y))
-        log_posterior[i] = stats.multivariate_normal(mean, np.linalg.inv(precision)).logpdf(z[i])
+        multiplier, sd = outer(gate), inner(gate) if callable(inner) else inner
+        precision = np.diag(sd**-2.0) + 4.0 * np.outer(multiplier, multiplier) * (x.T @ x)
+        mean = np.linalg.solve(precision, 4.0 * multiplier * (x.T @ y))
+        log_posterior[i] = stats.multivariate_normal(mean, np.linalg.inv(precision)).logpdf(base[i])
     log_evidence = log_joint - log_posterior
     total = special.logsumexp(log_evidence)
-    assert math.isclose(total, KNOWN["I15"].value, rel_tol=1e-8)
-    expected = [KNOWN[f"I16.{j}"].value for j in range(1, 9)]
-    np.testing.assert_allclose(np.exp(log_evidence - total) @ gates, expected, rtol=1e-7)
+    return float(total), np.exp(log_evidence - total) @ gates
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

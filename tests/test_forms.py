@@ -6,26 +6,21 @@ and Smirnov's test and their signs to a fair coin; seeds are fixed, so a result 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pytest
-from numpyro import handlers
+from prior_draws import P_VALUE, p_value, p_value_cauchy, prior_draws
 from registry import NOISES, PRIORS
 from scipy import stats
 
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
-from scalemix import atom, log_marginal
+from scalemix import atom
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
 
-NUM_CELLS = 100_000  # of a plate around each weight; two independent weights of each make the 200 000 draws
-P_VALUE = 1e-4
-LANGUAGES = {"numpyro": in_numpyro, "pyro": in_pyro}
+LANGUAGES = ("numpyro", "pyro")
 
 
 @pytest.fixture(autouse=True)
@@ -49,14 +44,14 @@ IDS = [f"{name}-{form if isinstance(form, str) else 'mixed'}" for name, _, form 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize(("name", "prior", "form"), ROWS, ids=IDS)
 def test_draws_have_the_law_of_the_prior(name: str, prior: ScaleMixture, form: Parametrization, language: str) -> None:
-    w = _draws(language, prior, (2,), form).ravel()
-    assert w.size == 200_000
-    assert _ks(prior, w) > P_VALUE
+    w = prior_draws(language, prior, (2,), form).ravel()
+    assert w.size == 200_000  # two independent weights in each of 100 000 cells
+    assert p_value(prior, w) > P_VALUE
     if name == "structured_pruning":  # log ξ is uniform over 20 e-folds, where 5 % more is 0.05 of them
-        assert _ks(prior, 1.5 * w) < P_VALUE
+        assert p_value(prior, 1.5 * w) < P_VALUE
         return
-    assert _ks(prior, 1.05 * w) < P_VALUE, "a scale that is 5 % off is seen in 200 000 draws"
-    assert _ks(prior, 1.2 * w[:20_000]) < P_VALUE, "a scale that is 20 % off is seen in 20 000 draws"
+    assert p_value(prior, 1.05 * w) < P_VALUE, "a scale that is 5 % off is seen in 200 000 draws"
+    assert p_value(prior, 1.2 * w[:20_000]) < P_VALUE, "a scale that is 20 % off is seen in 20 000 draws"
     assert stats.binomtest(int(np.sum(w > 0)), int(np.sum(w != 0))).pvalue > P_VALUE
 
 
@@ -64,10 +59,10 @@ def test_draws_have_the_law_of_the_prior(name: str, prior: ScaleMixture, form: P
 @pytest.mark.parametrize("name", [name for name, row in NOISES.items() if row.noise.atom > 0.0])
 def test_draws_of_an_atom_and_of_what_is_beside_it(name: str, language: str) -> None:
     prior = ScaleMixture(NOISES[name].noise, base_scale=1.3)
-    w = _draws(language, prior, (2,), "expanded").ravel()
+    w = prior_draws(language, prior, (2,), "expanded").ravel()
     assert stats.binomtest(int(np.sum(w == 0)), w.size, atom(prior)).pvalue > P_VALUE
-    assert _ks(prior, w[w != 0]) > P_VALUE
-    assert _ks(prior, 1.05 * w[w != 0]) < P_VALUE
+    assert p_value(prior, w[w != 0]) > P_VALUE
+    assert p_value(prior, 1.05 * w[w != 0]) < P_VALUE
 
 
 TIED_ROWS = [(name, form) for name, row in NOISES.items() if len(row.tied_forms) > 1 for form in row.tied_forms]
@@ -78,42 +73,9 @@ TIED_ROWS = [(name, form) for name, row in NOISES.items() if len(row.tied_forms)
 def test_tied_draws_share_their_noise_and_have_its_law(name: str, form: str, language: str) -> None:
     """w (n, 2, 2) tied per "in": each entry has the law of w, and two of one row are two normals times one ξ, whose ratio is Cauchy."""
     prior = ScaleMixture(NOISES[name].noise.per("in"), base_scale=1.3)
-    w = _draws(language, prior, (2, 2), form)
+    w = prior_draws(language, prior, (2, 2), form)
     independent = np.concatenate([w[:, 0, 0], w[:, 1, 1]])
-    assert _ks(prior, independent) > P_VALUE
-    assert _ks(prior, (1.5 if name == "structured_pruning" else 1.05) * independent) < P_VALUE
-    assert _ks_cauchy(w[:, 0, 0] / w[:, 0, 1]) > P_VALUE
-    assert _ks_cauchy(w[:, 0, 0] / w[:, 1, 0]) < P_VALUE, "two rows have each their own ξ, and the ratio of such two is not Cauchy"
-
-
-def _draws(language: str, prior: ScaleMixture, shape: tuple[int, ...], form: Parametrization) -> np.ndarray:
-    """(100 000, *shape) weights, one array to a cell of a plate around ``ppl.weight``."""
-    ppl = LANGUAGES[language]
-
-    def model() -> Any:
-        with ppl.plate("cells", NUM_CELLS, dim=-1):
-            return ppl.weight("w", shape, prior, parametrization=form)
-
-    if language == "pyro":
-        with in_pyro.engine.seeded(12):
-            return model().numpy()
-    return np.asarray(handlers.seed(model, 12)())
-
-
-def _ks(prior: ScaleMixture, w: np.ndarray) -> float:
-    log_size, cumulative = _law_of_log_size(prior)
-    return float(stats.kstest(np.log(np.abs(w)), lambda t: np.interp(t, log_size, cumulative), method="asymp").pvalue)
-
-
-def _ks_cauchy(ratio: np.ndarray) -> float:
-    return float(stats.kstest(ratio, stats.cauchy.cdf, method="asymp").pvalue)
-
-
-@lru_cache
-def _law_of_log_size(prior: ScaleMixture) -> tuple[np.ndarray, np.ndarray]:
-    """P(log|w| < t) on a grid of t: 2 ∫ e^t p(e^t) dt by the trapezoidal rule, whose whole must be 1."""
-    t = np.linspace(-40.0, 60.0, 4001)
-    density = 2.0 * np.exp(log_marginal(prior, np.exp(t)) + t)
-    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * np.diff(t) * (density[1:] + density[:-1]))])
-    assert math.isclose(cumulative[-1], 1.0 - atom(prior), rel_tol=1e-6)
-    return t, cumulative / cumulative[-1]
+    assert p_value(prior, independent) > P_VALUE
+    assert p_value(prior, (1.5 if name == "structured_pruning" else 1.05) * independent) < P_VALUE
+    assert p_value_cauchy(w[:, 0, 0] / w[:, 0, 1]) > P_VALUE
+    assert p_value_cauchy(w[:, 0, 0] / w[:, 1, 0]) < P_VALUE, "two rows have each their own ξ, and the ratio of such two is not Cauchy"

@@ -44,9 +44,8 @@ TABLE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "inference": (frozenset({"core", "inference"}), frozenset()),
 }
 
-# Distributions whose import name differs, and those that nobody imports by name.
+# Distributions whose import name differs.
 IMPORT_NAMES = {"pyro-ppl": "pyro", "scikit-learn": "sklearn", "pytest-xdist": "xdist"}
-NEVER_IMPORTED = {"h5netcdf"}
 
 
 @dataclass(frozen=True)
@@ -218,7 +217,7 @@ def third_party(paths: list[Path]) -> set[str]:
 
 def test_what_the_library_imports_is_declared_and_what_is_declared_is_imported() -> None:
     library, _ = declared()
-    assert third_party(list(modules().values())) == library - NEVER_IMPORTED
+    assert third_party(list(modules().values())) == library
 
 
 def test_what_the_tests_import_is_declared() -> None:

@@ -23,12 +23,13 @@ CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info", ".ipynb_checkpoints
 
 # Dotted name of an object, and the names it promises.
 PROMISED = {
-    "scalemix": "noise ScaleMixture Normal Laplace StudentT SpikeAndSlab Horseshoe log_marginal atom native compare Posterior",
+    "scalemix": "noise ScaleMixture Normal Laplace StudentT SpikeAndSlab Horseshoe log_marginal atom native compare divergences Posterior",
     "scalemix.noise": "Constant Bernoulli Gaussian Rayleigh InverseNakagami HalfCauchy",
     "scalemix.noise.Bernoulli": "from_dropout_rate law per",
     "scalemix.noise.Rayleigh": "law per",
     "scalemix.Posterior": "predict to_arviz save load pointwise_log_likelihood",
     "scalemix.models": "linear mlp",
+    "scalemix.divergences": "log_uniform gaussian_uniform spike_slab inclusion",
     "scalemix.inference": "nuts svi mean_field low_rank full_rank",
     "scalemix.inference.nuts": "fit Settings",
     "scalemix.inference.svi": "fit Settings",
@@ -54,6 +55,10 @@ SIGNATURES = {
     "scalemix.Posterior.predict": "self *inputs seed noise=",
     "scalemix.Posterior.save": "self path",
     "scalemix.Posterior.load": "path model=",
+    "scalemix.divergences.log_uniform": "log_alpha method=",
+    "scalemix.divergences.gaussian_uniform": "log_alpha",
+    "scalemix.divergences.spike_slab": "mean scale inclusion_prob * prior_inclusion slab_scale spike_scale",
+    "scalemix.divergences.inclusion": "mean scale * prior_inclusion slab_scale spike_scale",
     "scalemix.models.linear": "ppl x y= * prior parametrization=",
     "scalemix.models.logistic": "ppl x y= * prior parametrization=",
     "scalemix.models.mlp": "ppl x y= * prior widths num_outputs= likelihood= noise_on= noise_plate=",
@@ -118,7 +123,7 @@ def test_promised_parameters_exist(dotted: str) -> None:
 
 
 def test_every_module_keeps_what_its_all_says() -> None:
-    for name in ("scalemix", "scalemix.pyro", "scalemix.numpyro", "scalemix.models", "scalemix.inference"):
+    for name in ("scalemix", "scalemix.pyro", "scalemix.numpyro", "scalemix.models", "scalemix.inference", "scalemix.divergences"):
         module = importlib.import_module(name)
         missing = [public for public in module.__all__ if not hasattr(module, public)]
         assert not missing, f"{name}.__all__ names {', '.join(missing)}"

@@ -48,7 +48,24 @@ def test_scan_by_hand(ppl: Any) -> None:
     np.testing.assert_allclose(outs[0], before, rtol=1e-12)
     np.testing.assert_allclose(outs[1], ys * np.array(before), rtol=1e-12)
     assert ppl.scan(lambda c, x: (c + x, None), ppl.array(np.zeros(P)), ppl.array(xs))[1] is None
+    assert ppl.scan(lambda c, x: (c + x, (None, c)), ppl.array(np.zeros(P)), ppl.array(xs))[1][0] is None
     np.testing.assert_allclose(ppl.scan(lambda c, x: (c + x, c + x), ppl.array(np.zeros(P)), ppl.array(xs))[1], xs.cumsum(0), rtol=1e-9)
+
+
+def test_scan_of_no_steps_gives_back_the_state(ppl: Any) -> None:
+    """And outs of the shape and type they would have had, with a first axis of length 0."""
+    start, none = ppl.array(np.ones(P)), ppl.array(np.zeros((0, P, 3)))
+    carry, outs = ppl.scan(lambda c, now: (2 * c, (c @ now[0], None)), start, (none, none))
+    np.testing.assert_array_equal(carry, np.ones(P))
+    assert (tuple(outs[0].shape), outs[0].dtype, outs[1]) == ((0, 3), start.dtype, None)
+    assert tuple(ppl.scan(lambda c, x: (c + x[:, 0], x), start, none)[1].shape) == (0, P, 3)
+    assert ppl.scan(lambda c, x: (c + x[:, 0], None), start, none)[1] is None
+
+
+def test_scan_over_nothing_or_over_two_lengths_is_refused(ppl: Any) -> None:
+    for xs in ((), (ppl.array(np.ones(2)), ppl.array(np.ones(3)))):
+        with pytest.raises(ValueError, match="scan got"):
+            ppl.scan(lambda c, now: (c, None), ppl.array(np.ones(P)), xs)
 
 
 def _output(v: dict[str, Array], draw: int, lengths: Array) -> Array:

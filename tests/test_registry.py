@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import pyro
 import pytest
 import registry
-import torch
-from pyro import poutine
+from parity import RTOL, check_parity, log_joint_in_numpyro, log_joint_in_pyro
 from registry import MODELS, NOISES, PRIORS, RECIPES, TYINGS, VARIATIONAL_PRIORS, Case
 
 import scalemix.numpyro as in_numpyro
@@ -23,8 +19,6 @@ from scalemix.plan import forms, make_plan
 from scalemix.priors import ScaleMixture
 
 CASES = list(registry.cases())
-NUM_PRIOR, NUM_NEAR, EDGES = 30, 12, (1e-12, -1e-12, 1e6, -1e6)  # 30 + 12 + 2 × 4 = 50 points
-RTOL, ROUNDING = 1e-9, 1e-12
 
 
 # --- the registry is complete --------------------------------------------------------------------------------------------------
@@ -110,75 +104,9 @@ def float64() -> Iterator[None]:
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 def test_sites_log_joint_and_gradient_are_equal(case: Case) -> None:
     x, y = case.row.data()
-    structures = [language.engine.structure(case.model, (x, y), seed=0) for language in (in_numpyro, in_pyro)]
-    ours, other = structures
-    assert list(ours.latents.items()) == list(other.latents.items())
-    assert list(ours.deterministics.items()) == list(other.deterministics.items())
-    assert (ours.observed, ours.discrete, list(ours.sites.items())) == (other.observed, other.discrete, list(other.sites.items()))
+    structure = check_parity(case.model, x, y)
     for weight in case.row.weights:
-        assert weight in {**ours.latents, **ours.deterministics}
-
-    points = _points(case, x, ours.latents, ours.discrete)
-    value, gradient = _in_numpyro(case.model, points, ours.discrete, x, y)
-    value2, gradient2 = _in_pyro(case.model, points, ours.discrete, x, y)
-    assert np.isfinite(value).sum() >= NUM_PRIOR
-    np.testing.assert_allclose(value2, value, rtol=RTOL)
-    size = np.maximum(1.0, np.abs(value))
-    for name, ours_at in gradient.items():
-        # θ ∂/∂θ has the units of the log joint, whose terms may cancel in it: rounding is measured against both
-        theta, axes = points[name], tuple(range(1, points[name].ndim))
-        error = np.max(np.abs(theta * (gradient2[name] - ours_at)) - RTOL * np.abs(theta * ours_at), axis=axes)
-        assert np.all((error <= ROUNDING * size) | ~np.isfinite(value)), f"{name}: {np.max(error / size)}"
-
-
-def _points(case: Case, x: np.ndarray, latents: dict[str, tuple[int, ...]], discrete: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """50 points: draws of the prior, points near one another in its bulk, then the weights and then the scales at the edges."""
-    with in_pyro.engine.seeded(7):
-        traces = [poutine.trace(case.model).get_trace(in_pyro, torch.as_tensor(x)) for _ in range(NUM_PRIOR)]
-    rng = np.random.default_rng(3)
-    points = {}
-    for name in latents:
-        prior = np.stack([trace.nodes[name]["value"].numpy() for trace in traces]).astype(float)
-        edges = np.array(EDGES).reshape(-1, *(1,) * (prior.ndim - 1)) * np.ones_like(prior[: len(EDGES)])
-        scales = np.abs(edges) if np.all(prior > 0) else edges
-        near = prior[0] * np.exp(0.1 * rng.normal(size=(NUM_NEAR, *prior.shape[1:])))
-        stay = prior[: len(EDGES)]
-        points[name] = np.concatenate([prior, near, *((edges, stay) if _is_weight(name) else (stay, scales))])
-        if name.endswith("_inclusion_prob"):
-            points[name] = np.clip(points[name], 1e-12, 1 - 1e-6)
-        if name in discrete:
-            points[name] = rng.integers(0, 2, size=points[name].shape).astype(float)
-    return points
-
-
-def _is_weight(name: str) -> bool:
-    return name != "sigma" and not any(part in name for part in ("_noise", "_tau", "_slab", "_rate"))
-
-
-def _in_numpyro(model: Any, points: dict, discrete: tuple[str, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, dict]:
-    """Log joint (50,) and gradient, not compiled as a whole: the rows share their operations, which are compiled once."""
-    args = jnp.asarray(x), jnp.asarray(y)
-    gates = {name: jnp.asarray(value) for name, value in points.items() if name in discrete}
-    moving = {name: jnp.asarray(value) for name, value in points.items() if name not in discrete}
-
-    def log_joint(moving: dict, gates: dict) -> Any:
-        return in_numpyro.log_density(model, {**moving, **gates}, *args)
-
-    value, gradient = jax.vmap(jax.value_and_grad(log_joint))(moving, gates)
-    return np.asarray(value), {name: np.asarray(each) for name, each in gradient.items()}
-
-
-def _in_pyro(model: Any, points: dict, discrete: tuple[str, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, dict]:
-    args = torch.as_tensor(x), torch.as_tensor(y)
-    gates = {name: torch.as_tensor(value) for name, value in points.items() if name in discrete}
-    moving = {name: torch.as_tensor(value) for name, value in points.items() if name not in discrete}
-
-    def log_joint(moving: dict, gates: dict) -> Any:
-        return in_pyro.log_density(model, {**moving, **gates}, *args)
-
-    with pyro.validation_enabled(False):
-        gradient, value = torch.func.vmap(torch.func.grad_and_value(log_joint))(moving, gates)
-    return value.numpy(), {name: each.numpy() for name, each in gradient.items()}
+        assert weight in {**structure.latents, **structure.deterministics}
 
 
 def test_draws_of_one_language_have_their_log_joint_in_the_other() -> None:
@@ -191,8 +119,8 @@ def test_draws_of_one_language_have_their_log_joint_in_the_other() -> None:
     np.testing.assert_allclose(other.log_joint, posterior.log_joint[0], rtol=RTOL)
     np.testing.assert_allclose(other.log_likelihood["y"], posterior.log_likelihood["y"][0], rtol=RTOL)
     np.testing.assert_allclose(other.deterministics["w1"], posterior.draws["w1"][0], rtol=RTOL)
-    value, gradient = _in_numpyro(case.model, flat, (), x, y)
-    value2, gradient2 = _in_pyro(case.model, flat, (), x, y)
+    value, gradient = log_joint_in_numpyro(case.model, flat, (), x, y)
+    value2, gradient2 = log_joint_in_pyro(case.model, flat, (), x, y)
     np.testing.assert_allclose(value, posterior.log_joint[0], rtol=RTOL)
     np.testing.assert_allclose(value2, value, rtol=RTOL)
     for name in flat:

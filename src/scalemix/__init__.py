@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scalemix import likelihoods, noise
+from scalemix import divergences, likelihoods, noise
 from scalemix.effects import effect_cdf, effect_quantile, effect_sd
 from scalemix.elicitation import elicit_active, elicit_scale
 from scalemix.hyper import ExpectedActive
@@ -69,6 +69,7 @@ __all__ = [
     "StudentT",
     "atom",
     "compare",
+    "divergences",
     "effect_cdf",
     "effect_quantile",
     "effect_sd",

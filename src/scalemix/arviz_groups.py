@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray
 
+from scalemix.files import replacing, writing
+from scalemix.merge import mapped_arrays
 from scalemix.posterior import Info, Posterior
 
 if TYPE_CHECKING:
@@ -57,44 +58,35 @@ def to_arviz(posterior: Posterior) -> Any:
 
 
 def save(posterior: Posterior, path: Path) -> Path:
-    """Write to a temporary name in the same folder, force it to disk, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Write to a temporary name in the same folder, force it to the disk, rename."""
+    with writing("the posterior", path), replacing(path) as temporary:
         xarray.DataTree.from_dict(groups(posterior)).to_netcdf(temporary, engine="h5netcdf")
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(
-            f"the posterior cannot be written to {path} ({error.strerror or error}): choose a folder that you can write to"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
-def load(path: Path) -> Posterior:
-    """Read the groups back; nothing in the file is ever run."""
+def load(path: Path, *, mapped: bool = False) -> Posterior:
+    """Read the groups back; nothing in the file is ever run. ``mapped`` leaves long arrays on the disk until they are looked at."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}: give the path of a netCDF file that Posterior.save wrote")
     try:
+        on_disk = mapped_arrays(path) if mapped else {}
         with xarray.open_datatree(path, engine="h5netcdf") as tree:
-            datasets = {name: node.to_dataset().load() for name, node in tree.children.items()}
-        spec = json.loads(datasets["posterior"].attrs["scalemix"])
-        if spec["schema"] != SCHEMA:
-            raise ValueError(
-                f"{path} was written as {spec['schema']!r}, and this version reads {SCHEMA!r}: load it with the version that wrote it"
-            )
-        info, latents = Info(**spec["info"]), tuple(spec["latents"])
+            datasets = {name: node.to_dataset() for name, node in tree.children.items()}
+            spec = json.loads(datasets["posterior"].attrs["scalemix"])
+            if spec["schema"] != SCHEMA:
+                raise ValueError(
+                    f"{path} was written as {spec['schema']!r}, and this version reads {SCHEMA!r}: load it with the version that wrote it"
+                )
+            info, latents = Info(**spec["info"]), tuple(spec["latents"])
+            arrays = {group: _values(group, dataset, on_disk) for group, dataset in datasets.items()}
+            dims, coords = _dims_and_coords(datasets)
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{path} is not a posterior that scalemix wrote, or is damaged ({error}): fit again or give another file"
         ) from error
-    arrays = {name: {str(key): value.values for key, value in dataset.data_vars.items()} for name, dataset in datasets.items()}
     stats = arrays["sample_stats"]
     losses = stats.pop("loss", None)
     log_joint = stats.pop("lp")
-    dims, coords = _dims_and_coords(datasets)
     return Posterior(
         arrays["posterior"],
         latents,
@@ -112,6 +104,11 @@ def load(path: Path) -> Posterior:
         prior_draws=arrays.get("prior", {}),
         predictive_draws=arrays.get("posterior_predictive", {}),
     )
+
+
+def _values(group: str, dataset: xarray.Dataset, on_disk: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    names = [str(name) for name in dataset.data_vars]
+    return {name: on_disk[f"{group}/{name}"] if f"{group}/{name}" in on_disk else dataset[name].values for name in names}
 
 
 def _dataset(values: Mapping[str, np.ndarray], posterior: Posterior, *, lead: tuple[str, ...] = ("chain", "draw")) -> xarray.Dataset:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,9 +16,12 @@ from scalemix.identified import fixed_rows, identified_of, identified_sites
 from scalemix.language import PPL, NutsRun, Structure, SviRun
 from scalemix.posterior import CHUNK, Info, Posterior, plain_data
 
-__all__ = ["PrecisionSettings", "build_posterior", "check_seed", "inspect"]
+__all__ = ["PrecisionSettings", "build_posterior", "check_seed", "identified_quantities", "inspect", "place", "skeleton"]
 
 CASE = "case"
+MOST_GATES = 12  # 4096 settings: what an enumeration sums over at each step
+# On a GPU a gradient is some hundred kernels of about 5 µs each, however small, in which one CPU core does about 10⁷ multiply-adds.
+GPU_WORK = 1e7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,7 @@ class PrecisionSettings:
 
     Args:
         dtype: "float64" (what small models under MCMC want) or "float32".
-        device: "cpu" or "gpu".
+        device: "cpu", "gpu", or "auto": the GPU if there is one and the model is large enough for it (``place``).
         progress: show a progress bar.
     """
 
@@ -37,14 +41,19 @@ class PrecisionSettings:
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"Settings(dtype={self.dtype!r}): give 'float32' or 'float64'")
-        if self.device not in ("cpu", "gpu"):
-            raise ValueError(f"Settings(device={self.device!r}): give 'cpu' or 'gpu'")
+        if self.device not in ("cpu", "gpu", "auto"):
+            raise ValueError(f"Settings(device={self.device!r}): give 'cpu', 'gpu' or 'auto'")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
             if field.name.startswith("num_") or field.name == "max_tree_depth":
                 check_positive_int(f"Settings({field.name}=)", value)
             elif isinstance(field.default, float):
                 check_positive(f"Settings({field.name}=)", value)
+
+
+S = TypeVar("S", bound=PrecisionSettings)
 
 
 def check_seed(seed: Any) -> None:
@@ -53,8 +62,34 @@ def check_seed(seed: Any) -> None:
         raise ValueError(f"seed is {seed!r}: give a whole number that is 0 or more; the same seed gives the same draws")
 
 
-def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, method: str) -> tuple[tuple, Structure]:
-    """Data as plain arrays, and the model's sites; refuses what a gradient-based ``method`` cannot fit, before the first step."""
+def place(ppl: PPL, model: Callable[..., Any], data: tuple, settings: S, *, seed: int) -> tuple[S, str]:
+    """The settings with "auto" decided, and why: a gradient costs about (values of the outcome) × (latent numbers) multiply-adds.
+
+    Raises: ValueError if a GPU is asked for and there is none.
+    """
+    if settings.device == "cpu":
+        return settings, "on the CPU, as asked for"
+    if not ppl.engine.has_gpu():
+        if settings.device == "auto":
+            return dataclasses.replace(settings, device="cpu"), f"on the CPU: {ppl.name} finds no GPU"
+        package = {"numpyro": "jax[cuda12]", "pyro": "a CUDA build of torch"}[ppl.name]
+        raise ValueError(f"device='gpu': {ppl.name} finds no GPU here: install {package} on a machine that has one, or give device='cpu'")
+    if settings.device == "gpu":
+        return settings, "on the GPU, as asked for"
+    with ppl.engine.precision(settings.dtype, "cpu"):
+        structure = ppl.engine.structure(model, plain_data(data), seed=seed)
+    latents = sum(math.prod(shape) for shape in structure.latents.values())
+    work = sum(math.prod(shape) for shape in structure.observed.values()) * latents
+    device = "gpu" if work >= GPU_WORK else "cpu"
+    reason = f"about {work:.1g} multiply-adds to a gradient, {'at least' if device == 'gpu' else 'fewer than'} {GPU_WORK:.0e}"
+    return dataclasses.replace(settings, device=device), f"on the {device.upper()}: {reason}"
+
+
+def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, method: str, gates: bool = False) -> tuple[tuple, Structure]:
+    """Data as plain arrays, and the model's sites; refuses what ``method`` cannot fit, before the first step.
+
+    ``gates``: the method moves in discrete sites, or sums over them; one that follows gradients alone does not.
+    """
     check_seed(seed)
     arrays = plain_data(data)
     for value in _leaves(arrays):
@@ -65,12 +100,12 @@ def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, meth
     structure = ppl.engine.structure(model, arrays, seed=seed)
     if not structure.observed:
         raise ValueError("the model observes nothing: pass the outcome as the last of the data, e.g. fit(ppl, model, x, y, ...)")
-    if structure.discrete:
+    if structure.discrete and not gates:
         site = structure.discrete[0]
         prior = f" ({structure.sites[site].prior})" if site in structure.sites else ""
         raise ValueError(
-            f"{method} cannot move in the discrete site {site!r}{prior}: give the gate a continuous spike, e.g. noise.Bernoulli(low=0.05), "
-            "which is summed out"
+            f"{method} cannot move in the discrete site {site!r}{prior}: use scalemix.inference.gibbs, or for up to {MOST_GATES} gates "
+            "scalemix.inference.enumeration, or give the gate a continuous spike, e.g. noise.Bernoulli(low=0.05), which is summed out"
         )
     return arrays, structure
 
@@ -94,45 +129,55 @@ def build_posterior(
     flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in draws.items()}
     evaluation = ppl.engine.evaluate(model, arrays, flat, chunk=min(CHUNK, shape[0] * shape[1]))
     chained = {name: value.reshape(*shape, *value.shape[1:]) for name, value in evaluation.deterministics.items()}
+    result = skeleton(ppl, model, data, arrays, structure, method=method, seed=seed, settings=settings)
+    result.draws = draws | chained
+    result.log_joint = evaluation.log_joint.reshape(shape)
+    result.log_likelihood = {name: value.reshape(*shape, *value.shape[1:]) for name, value in evaluation.log_likelihood.items()}
+    result.identified = identified_quantities(ppl, model, arrays, structure, result.draws, result.log_likelihood, seed=seed)
+    result.info.seconds_compile, result.info.seconds_run = run.seconds_compile, run.seconds_run
+    if isinstance(run, NutsRun):
+        result.info.chain_method, result.sample_stats = run.chain_method, run.stats
+    else:
+        result.info.settings["guide"] = method
+        result.log_guide, result.losses = run.log_guide[None], run.losses
+    return result
+
+
+def skeleton(
+    ppl: PPL,
+    model: Callable[..., Any],
+    data: tuple,
+    arrays: tuple,
+    structure: Structure,
+    *,
+    method: str,
+    seed: int,
+    settings: PrecisionSettings,
+) -> Posterior:
+    """All of a posterior that is known before the first draw: what is fitted and how, names of dimensions, and the data."""
     dims, coords = _names(structure, data)
-    info = Info(
-        backend=ppl.name,
-        method=method,
-        prior=_prior_text(structure),
-        parametrization=_form_text(structure),
-        seed=int(seed),
-        settings=dataclasses.asdict(settings) | {"guide": method} if isinstance(run, SviRun) else dataclasses.asdict(settings),
-        chain_method=run.chain_method if isinstance(run, NutsRun) else "",
-        seconds_compile=run.seconds_compile,
-        seconds_run=run.seconds_run,
-    )
+    info = Info(ppl.name, method, _prior_text(structure), _form_text(structure), int(seed), dataclasses.asdict(settings))
     observed, constant = _observed_and_constant(arrays, structure)
-    log_likelihood = {name: value.reshape(*shape, *value.shape[1:]) for name, value in evaluation.log_likelihood.items()}
     return Posterior(
-        draws | chained,
-        tuple(draws),
+        {},
+        tuple(structure.latents),
         info,
-        evaluation.log_joint.reshape(shape),
-        log_likelihood,
-        sample_stats=run.stats if isinstance(run, NutsRun) else {},
-        log_guide=run.log_guide[None] if isinstance(run, SviRun) else None,
-        losses=run.losses if isinstance(run, SviRun) else None,
+        np.empty((0, 0)),
+        {},
         dims=dims,
         coords=coords,
         observed=observed,
         constant=constant,
-        identified=_identified(ppl, model, arrays, structure, flat, draws | chained, log_likelihood, seed=seed),
         model=model,
         data=arrays,
     )
 
 
-def _identified(
+def identified_quantities(
     ppl: PPL,
     model: Callable[..., Any],
     arrays: tuple,
     structure: Structure,
-    flat: dict[str, np.ndarray],
     draws: dict[str, np.ndarray],
     log_likelihood: dict[str, np.ndarray],
     *,
@@ -145,6 +190,7 @@ def _identified(
     per_example = any(site.axes[:1] == (CASE,) for site in structure.sites.values())  # noises belong to the rows they were fitted to
     inputs = arrays[:-1] if per_example else fixed_rows(arrays[:-1])
     shape = next(iter(draws.values())).shape[:2]
+    flat = {name: draws[name].reshape(-1, *draws[name].shape[2:]) for name in structure.latents}
     found: dict[str, np.ndarray] = {}
     for name in structure.observed:
         mean = ppl.engine.predict(model, inputs, flat, site=name, seed=seed, chunk=min(CHUNK, shape[0] * shape[1])).mean

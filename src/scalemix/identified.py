@@ -54,14 +54,12 @@ def identified_by(*sites: str | HiddenUnits) -> Callable[[AnyModel], AnyModel]:
 
 def identified_of(model: Callable[..., Any]) -> HiddenUnits | tuple[str, ...] | None:
     """What ``identified_by`` said of a model, also of one whose options are filled in by ``functools.partial`` or that is wrapped."""
-    while not hasattr(model, "identified"):
-        if isinstance(model, partial):
-            model = model.func
-        elif hasattr(model, "__wrapped__"):
-            model = model.__wrapped__
-        else:
+    told: Any = model
+    while not hasattr(told, "identified"):
+        told = told.func if isinstance(told, partial) else getattr(told, "__wrapped__", None)
+        if told is None:
             return None
-    return model.identified
+    return told.identified
 
 
 def fixed_rows(inputs: Any) -> Any:

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
-from scalemix.runs import Engine, Evaluation, Model, NutsRun, Predictive, Structure, SviRun
+from scalemix.runs import Engine, Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun
 
-__all__ = ["PPL", "Engine", "Evaluation", "NutsRun", "Predictive", "Structure", "SviRun", "kitchens", "native", "num_data_scope"]
+__all__ = ["PPL", "Engine", "Evaluation", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "kitchens", "native", "num_data_scope"]
 
 kitchens: dict[str, PPL] = {}
 """The languages that have been imported, by name: each registers itself, so that core can find it without importing it."""
@@ -188,8 +188,11 @@ class PPL(Protocol):
     def scan(self, step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
         """Run ``carry, out = step(carry, x)`` over the first axis of ``xs``: the last carry, and the outs stacked along a first axis.
 
-        The first carry is ``init``; it, ``xs`` and outs are arrays or tuples of arrays; an out may be ``None``. Sites stay outside: sample
-        weights before the loop, which is compiled as one step in NumPyro and is a Python loop in Pyro.
+        ``init``, ``xs`` and outs are arrays or tuples of arrays; an out may be ``None``. Of no steps the carry is ``init`` and the outs
+        have a first axis of length 0. Sites stay outside: sample weights before the loop, which is compiled as one step in NumPyro and is
+        a Python loop in Pyro; both may run ``step`` once more than there are steps, to see what it gives.
+
+        Raises: ValueError if there is nothing to run over, or the arrays of ``xs`` differ in length.
         """
         ...
 

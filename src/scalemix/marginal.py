@@ -26,7 +26,7 @@ from scipy import interpolate, special
 
 from scalemix import closed_form
 from scalemix.hyper import ExpectedActive
-from scalemix.noise import Bernoulli, Constant, Noise
+from scalemix.noise import Bernoulli, Constant, HardConcrete, Noise, RelaxedBernoulli
 from scalemix.priors import ScaleMixture, VariationalPrior
 from scalemix.quadrature import find_peak, log_integral
 from scalemix.tying import Factor, noise_dims
@@ -47,6 +47,9 @@ def log_marginal(prior: ScaleMixture, w: Any) -> Array:
 
     In closed form where there is one, else by quadrature. With a slab s̃² = c²s²/(c² + s²) stands in place of s² = Πₖ ξₖ². Where the prior
     has an atom at 0 this is the continuous part, which integrates to 1 − atom.
+
+    Several noises, or one under a slab, are integrated numerically: to 1e-9 as a rule; to 1e-6 under a slab where the law of ξ ends at a
+    bound, 1e-2 if it jumps there; to 1e-3 beside a ``RelaxedBernoulli``, whose density has a pole at ξ = 1.
 
     Args:
         prior: the law of w.
@@ -148,14 +151,30 @@ def _parts(prior: ScaleMixture) -> tuple[float, list[tuple[float, float]], tuple
     return scale, [(math.log(prob), multiplier) for prob, multiplier in settings if prob > 0 and multiplier > 0], rest
 
 
+class _Inside(HardConcrete):
+    """A hard-concrete gate between its atoms: the part of its law that has a density of log ξ."""
+
+    def log_marginal(self, w: Any, base_scale: float) -> Any | None:
+        return None
+
+
 def _log_density(noises: tuple[Noise, ...], slab: Noise | None, base_scale: float, factor: float, size: Array) -> Array:
     """log p(w) at |w| = size for s = factor·Π noises, ``factor`` > 0."""
+    for i, gate in enumerate(noises):  # alone it says its own density; beside others it is open, or in between
+        if type(gate) is HardConcrete and (len(noises) > 1 or slab is not None):
+            rest = noises[:i] + noises[i + 1 :]
+            half_open = _Inside(gate.log_alpha, gate.temperature, gate.low, gate.high)
+            is_open = math.log(gate.scipy().at_one) + _log_density(rest, slab, base_scale, factor, size)
+            return np.logaddexp(is_open, _log_density((*rest, half_open), slab, base_scale, factor, size))
     offset, kernel, bound = math.log(factor), None, math.inf  # log of the constant in s; noise done in closed form; log of a fixed slab
     random = [noise for noise in (*noises, slab) if noise is not None and not isinstance(noise, Constant)]
     if isinstance(slab, Constant):
         bound, slab = math.log(slab.value), None
     elif slab is None:
-        closed = [i for i, noise in enumerate(noises) if noise.log_marginal(np.ones(1), 1.0) is not None][:1]
+        slow = RelaxedBernoulli if len(noises) > 1 else ()  # its density is an integral itself
+        closed = [i for i, noise in enumerate(noises) if not isinstance(noise, slow) and noise.log_marginal(np.ones(1), 1.0) is not None][
+            :1
+        ]
         kernel = noises[closed[0]] if closed else None
         noises = tuple(noise for i, noise in enumerate(noises) if i not in closed)
     elif not noises:  # the slab is all that is random: the roles of c and s change

@@ -137,9 +137,9 @@ def _wanting(form: str | float) -> Iterator[None]:
 def _wanted(prior: ScaleMixture, shape: tuple[int, ...], axes: tuple[str, ...]) -> Parametrization:
     """What ``reparam`` asks of a weight that leaves its form open; ``None`` where it has no such form."""
     form = _WANTED.get()
-    if form is None or ("hierarchical" if isinstance(form, float) else form) not in forms(prior, discrete=False) or single_form(prior):
+    if form is None or (form if isinstance(form, str) else "hierarchical") not in forms(prior, discrete=False) or single_form(prior):
         return None
-    if isinstance(form, float):
+    if not isinstance(form, str):
         labels = [label for label, f in zip(prior.labels, prior.factors, strict=True) if not isinstance(f.noise, Constant)]
         return dict.fromkeys([*labels, "slab"] if prior.slab is not None else labels, form)
     if form == "marginal":

@@ -19,7 +19,10 @@ NOISE_MODES = ("posterior", "prior", "mean")
 
 @dataclass
 class Info:
-    """What was fitted, how, and how long it took. Everything in it goes into JSON."""
+    """What was fitted, how, and how long it took. Everything in it goes into JSON.
+
+    ``notes`` are sentences about the run, e.g. why its chains ran as they did; ``dropped`` are latent sites that were not kept.
+    """
 
     backend: str
     method: str
@@ -31,6 +34,7 @@ class Info:
     seconds_compile: float = float("nan")
     seconds_run: float = float("nan")
     notes: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -160,13 +164,17 @@ class Posterior:
 
     @classmethod
     def load(cls, path: str | Path, model: Callable[..., Any] | None = None) -> Posterior:
-        """Read the file ``path`` that ``save`` wrote. Give the ``model`` to predict from it (and import its language).
+        """Read the file ``path`` that ``save`` wrote, or the draws in the folder of a run, finished or not; ``model``, to predict from it.
 
-        Raises: ValueError with one sentence if the file is missing, damaged, or not a scalemix posterior.
+        The language of the model has to be imported. A finished run's arrays stay on the disk until they are looked at.
+
+        Raises: ValueError with one sentence if the file or folder is missing, damaged, or not a scalemix posterior.
         """
         from scalemix.arviz_groups import load
+        from scalemix.run_folder import load_folder
 
-        posterior = load(Path(path))
+        path = Path(path)
+        posterior = load_folder(path) if path.is_dir() else load(path)
         posterior.model = model
         return posterior
 
@@ -183,7 +191,8 @@ class Posterior:
         return kitchens[self.info.backend], self.model
 
     def _precision(self, ppl: PPL) -> Any:
-        return ppl.engine.precision(self.info.settings["dtype"], self.info.settings["device"])
+        device = "gpu" if self.info.settings["device"] == "gpu" and ppl.engine.has_gpu() else "cpu"  # a fit may move to another machine
+        return ppl.engine.precision(self.info.settings["dtype"], device)
 
     def _check_rows(self, inputs: tuple, draws: dict[str, np.ndarray]) -> None:
         """Raise ValueError if a noise was drawn per row, and there are not as many rows."""
@@ -198,6 +207,8 @@ class Posterior:
                 )
 
     def _flat_latents(self) -> dict[str, np.ndarray]:
+        if self.info.dropped:
+            raise ValueError(f"the site {self.info.dropped[0]!r} was dropped, and the model needs it: fit with keep= or drop= that keep it")
         return {name: self.draws[name].reshape(-1, *self.draws[name].shape[2:]) for name in self.latents}
 
     def _chained(self, values: np.ndarray) -> np.ndarray:

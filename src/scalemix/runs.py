@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ import numpy as np
 
 from scalemix.lower import Site
 
-__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Predictive", "Structure", "SviRun"]
+__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun"]
 
 Model = Callable[..., Any]
 
@@ -82,6 +82,26 @@ class NutsRun:
 
 
 @dataclass
+class Piece:
+    """What chains ``chains[0]`` to ``chains[1]`` did from draw ``draws[0]`` to ``draws[1]`` (of each, the second one excluded).
+
+    Attributes:
+        chains, draws: first and last, as above.
+        values, stats: (chain, draw, *event) latent sites, constrained, and statistics under ArviZ's names. Empty after the warm-up alone.
+        state: all a sampler needs to go on from here with the numbers it would have drawn.
+        seconds_compile, seconds_run: what it took.
+    """
+
+    chains: tuple[int, int]
+    draws: tuple[int, int]
+    values: dict[str, np.ndarray]
+    stats: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+    seconds_compile: float = 0.0
+    seconds_run: float = 0.0
+
+
+@dataclass
 class SviRun:
     """What a variational fit made.
 
@@ -128,10 +148,83 @@ class Engine(Protocol):
         """``num_draws`` runs of ``model`` on ``inputs``, drawn by ``seed``: every site, (num_draws, *event)."""
         ...
 
-    def nuts(self, model: Model, data: tuple, *, seed: int, settings: Any) -> NutsRun:
-        """Sample the posterior of ``model`` given ``data`` under the ``settings`` of ``scalemix.inference.nuts``, by ``seed``."""
+    def mcmc(
+        self,
+        model: Model,
+        data: tuple,
+        *,
+        kernel: str,
+        seed: int,
+        settings: Any,
+        chain_method: str,
+        initial: dict[str, np.ndarray],
+        segment: int,
+        last: Piece | None,
+        advance: Callable[[int], None],
+    ) -> Iterator[Piece]:
+        """Warm up on ``model`` given ``data`` under ``settings``, by ``seed``, then draw in pieces; each is yielded as soon as it exists.
+
+        Args:
+            kernel: "nuts" or "hmc".
+            chain_method: as ``chain_method`` chose it.
+            initial: site to (chain, *event), where the chains start; sites that are missing start at random.
+            segment: the most draws per chain in one piece.
+            last: the piece after which to go on.
+            advance: told how many iterations, over all chains, have been made since it was last called.
+        """
+        ...
+
+    def chain_method(self, method: str, num_chains: int) -> tuple[str, str]:
+        """How ``num_chains`` chains will run ("sequential", "parallel", "vectorized") if ``method`` (one of these or "auto") is asked for,
+        and why.
+
+        Raises: ValueError with the remedy if they cannot run so here.
+        """
+        ...
+
+    def has_gpu(self) -> bool:
+        """Whether the language finds a GPU."""
         ...
 
     def svi(self, model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun:
         """Fit ``guide`` to ``model`` given ``data`` under the ``settings`` of ``scalemix.inference.svi``, by ``seed``."""
+        ...
+
+    def quadratic(
+        self, model: Model, data: tuple, weights: dict[str, tuple[int, ...]]
+    ) -> Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """A function of S points of the other latent sites (S, *shape) that gives value c (S,), gradient b (S, D) and −Hessian P (S, D, D)
+        of the log joint in the sites ``weights`` of ``model`` given ``data``, at zero."""
+        ...
+
+    def log_joint(self, model: Model, data: tuple) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+        """A function of S points of the latent sites (S, *shape) that gives the log joint (S,) of ``model`` and ``data``."""
+        ...
+
+    def collapsed_gibbs(self, model: Model, data: tuple, layer: Any, *, starts: np.ndarray, seed: int, settings: Any) -> NutsRun:
+        """Gates and weights of ``layer``, a ``scalemix.gated.GatedLayer`` of ``model`` given ``data``, with the weights integrated out, and
+        the other sites by NUTS given both, under ``settings``, by ``seed``; ``starts`` (chain, K) are the gates' first values."""
+        ...
+
+    def nuts_within_gibbs(
+        self,
+        model: Model,
+        data: tuple,
+        gates: dict[str, tuple[int, ...]],
+        blocks: np.ndarray,
+        *,
+        starts: np.ndarray,
+        seed: int,
+        settings: Any,
+    ) -> NutsRun:
+        """NUTS for all continuous sites of ``model`` on ``data`` given the ``gates``, and ``blocks`` (B, n) of gates given them; ``starts``
+        (chain, K) are the gates' first values, ``seed`` and ``settings`` those of the run."""
+        ...
+
+    def gates_summed(self, model: Model, gates: dict[str, tuple[int, ...]]) -> Model:
+        """The ``model`` of the continuous sites alone, whose log joint is log Σ_g p(y, g, ·) over the settings of the ``gates``."""
+        ...
+
+    def layer_summed(self, model: Model, layer: Any) -> Model:
+        """The model of the other sites θ of ``layer``, a ``scalemix.gated.GatedLayer`` of ``model``: log Σ_g ∫ p(y, g, β, θ) dβ."""
         ...

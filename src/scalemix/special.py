@@ -1,6 +1,6 @@
 """Log densities of marginal laws on torch or JAX arrays, each written once.
 
-``xp`` holds the array functions of the language (``array_functions`` of its ``distributions.py``). Laws are those of w = ξ z, z ~ N(0, 1).
+``xp`` holds the array functions of the language (``scalemix.arrays``). Laws are those of w = ξ z, z ~ N(0, 1).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ __all__ = [
     "horseshoe_log_prob",
     "log_scaled_exp1",
     "log_uniform_log_prob",
+    "mills_fraction",
     "two_scale_normal_log_prob",
     "uniform_log_prob",
     "uniform_variance_log_prob",
@@ -79,18 +80,18 @@ def _log_normal_loss(xp: Any, z: Any) -> Any:
     """log[φ(z) − z Φ(−z)], z ≥ 0; far out by a continued fraction, where the two terms cancel: φ(z) c/(z + c)."""
     near, far = xp.clip(z, max=3.0), xp.clip(z, min=3.0)
     mills = 0.5 * xp.erfc(near * SQRT_HALF) * xp.exp(0.5 * near**2 + HALF_LOG_2PI)
-    return xp.where(z < 3.0, xp.log1p(-near * mills), -xp.log1p(far * _mills_fraction(far))) - 0.5 * z**2 - HALF_LOG_2PI
+    return xp.where(z < 3.0, xp.log1p(-near * mills), -xp.log1p(far * mills_fraction(far))) - 0.5 * z**2 - HALF_LOG_2PI
 
 
 def _log_tail(xp: Any, z: Any) -> Any:
     """log Φ(−z), z ≥ 0, with a gradient that is finite however far out: Φ(−z) = φ(z)/(z + 1/f)."""
     near, far = xp.clip(z, max=3.0), xp.clip(z, min=3.0)
     return xp.where(
-        z < 3.0, xp.log(0.5 * xp.erfc(near * SQRT_HALF)), -xp.log(far + 1.0 / _mills_fraction(far)) - 0.5 * far**2 - HALF_LOG_2PI
+        z < 3.0, xp.log(0.5 * xp.erfc(near * SQRT_HALF)), -xp.log(far + 1.0 / mills_fraction(far)) - 0.5 * far**2 - HALF_LOG_2PI
     )
 
 
-def _mills_fraction(z: Any) -> Any:
+def mills_fraction(z: Any) -> Any:
     """f = z + 2/(z + 3/(z + …)), of the continued fraction φ(z)/Φ(−z) = z + 1/f (Abramowitz and Stegun 26.2.14), z ≥ 3."""
     fraction = z
     for k in range(FRACTION_TERMS, 1, -1):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Diagnostics", "ReferenceRule", "diagnose", "energy_bfmi"]
 
 COLUMNS_AT_ONCE = 256
+WITHOUT_ENERGY = ("enumeration", "collapsed_gibbs")  # exact, or without a Hamiltonian of its own
 # More draws alone are a remedy up to this R-hat and from this ESS per draw on; beyond, the geometry is at fault.
 NEARLY_MIXED, SLOW_MIXING = 1.05, 0.05
 
@@ -83,9 +84,10 @@ class Diagnostics:
     def sentence(self) -> str:
         """The judgment in one sentence."""
         if self.is_reference:
+            energy = "" if math.isnan(self.e_bfmi) else f"E-BFMI {self.e_bfmi:.2f}, "
             return (
                 f"valid reference (R-hat {self.worst_rhat:.3f}, least ESS {min(self.min_ess_bulk, self.min_ess_tail):.0f}, "
-                f"E-BFMI {self.e_bfmi:.2f}, {_count(self.divergences, 'divergence')} in {self.num_chains} × {self.num_draws} draws"
+                f"{energy}{_count(self.divergences, 'divergence')} in {self.num_chains} × {self.num_draws} draws"
                 f"{self._unidentified})"
             )
         return f"not a reference: {'; '.join(self.reasons)}{self._unidentified}. Remedy: {self.remedy}"
@@ -105,7 +107,7 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
         rule: the limits; ``None`` for the defaults.
         sites: which sites to look at; ``None`` for the identified quantities of a model that says what they are, else for all.
 
-    A scalar that never moves is left out if its site is deterministic, and counts as a stuck sampler if it is sampled.
+    A scalar that never moves is left out if its site is deterministic or a gate, and counts as a stuck sampler if it is sampled otherwise.
 
     Raises: ValueError for a variational fit (its draws are independent: there is nothing to diagnose), or an unknown site.
     """
@@ -138,7 +140,7 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
         reasons=(),
         remedy="",
     )
-    reasons, causes = _violations(found, rule)
+    reasons, causes = _violations(found, rule, needs_energy=posterior.info.method not in WITHOUT_ENERGY)
     if not np.isfinite(posterior.log_joint).all():
         causes.add("finite")
     if not causes:
@@ -195,9 +197,11 @@ def _worst(posterior: Posterior, draws: dict[str, Any]) -> list[_Place]:
     found: list[list[_Place]] = [[], [], []]
     for site, sampled in draws.items():
         values = np.asarray(sampled, dtype=float)
+        is_gate = np.issubdtype(np.asarray(sampled).dtype, np.integer)  # one that is open at every draw has the probability 1 so far
+        moves = not is_gate and site in (*posterior.latents, *posterior.identified)
         values = values.reshape(*values.shape[:2], -1)
         for start in range(0, values.shape[-1], COLUMNS_AT_ONCE):
-            numbers = _of_block(values[..., start : start + COLUMNS_AT_ONCE], sampled=site in (*posterior.latents, *posterior.identified))
+            numbers = _of_block(values[..., start : start + COLUMNS_AT_ONCE], moves=moves)
             for places, column, sign in zip(found, numbers, (1, -1, -1), strict=True):
                 if not np.isnan(column).all():
                     index = int(np.nanargmax(sign * column))
@@ -207,14 +211,14 @@ def _worst(posterior: Posterior, draws: dict[str, Any]) -> list[_Place]:
     return [rhat if num_chains > 1 else NOWHERE, bulk, tail]
 
 
-def _of_block(draws: np.ndarray, *, sampled: bool) -> Convergence:
-    """Numbers of draws (chain, draw, k). A scalar that never moves is the worst there is in a sampled site, and no statement (nan) in a
-    deterministic one; one that is not finite is the worst in either."""
+def _of_block(draws: np.ndarray, *, moves: bool) -> Convergence:
+    """Numbers of draws (chain, draw, k). A scalar that never moves is the worst there is in a site that ``moves``, and no statement (nan)
+    in another; one that is not finite is the worst in either."""
     numbers = convergence(draws)
     broken = ~np.isfinite(draws).all(axis=(0, 1))
     with np.errstate(invalid="ignore"):
         still = np.ptp(draws, axis=(0, 1)) == 0
-    worst = broken | (still & sampled)
+    worst = broken | (still & moves)
     skipped = still & ~worst
     rhat = np.where(worst, math.inf, np.where(skipped, math.nan, numbers.rhat))
     return Convergence(rhat, *(np.where(worst, 0.0, np.where(skipped, math.nan, each)) for each in numbers[1:]))
@@ -241,7 +245,7 @@ def _saturation(posterior: Posterior) -> float:
     return float(np.mean(posterior.sample_stats["tree_depth"] >= depth)) if "tree_depth" in posterior.sample_stats else math.nan
 
 
-def _violations(found: Diagnostics, rule: ReferenceRule) -> tuple[list[str], set[str]]:
+def _violations(found: Diagnostics, rule: ReferenceRule, *, needs_energy: bool) -> tuple[list[str], set[str]]:
     """Clauses for people, and what kind of trouble they are."""
     reasons, causes = [], set()
     if found.num_chains < 2:
@@ -255,10 +259,10 @@ def _violations(found: Diagnostics, rule: ReferenceRule) -> tuple[list[str], set
         if not number >= rule.min_ess:
             reasons.append(f"{kind} ESS of {place or 'the draws'} is {number:.0f} (at least {rule.min_ess:.0f})")
             causes.add("few" if number >= SLOW_MIXING * found.num_chains * found.num_draws else "mixing")
-    if math.isnan(found.e_bfmi):
+    if math.isnan(found.e_bfmi) and needs_energy:
         reasons.append("E-BFMI is unknown, as the sampler reported no energy")
         causes.add("unknown energy")
-    elif not found.e_bfmi > rule.min_bfmi:
+    elif found.e_bfmi <= rule.min_bfmi:
         reasons.append(f"E-BFMI is {found.e_bfmi:.2f} (above {rule.min_bfmi:g})")
         causes.add("mixing")
     if not found.divergence_fraction <= rule.max_divergence_fraction:

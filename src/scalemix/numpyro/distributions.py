@@ -14,22 +14,11 @@ from jax import lax
 from numpyro.distributions import constraints
 from numpyro.distributions.batch_util import promote_batch_shape
 
+from scalemix.numpyro.arrays import array_functions
 from scalemix.numpyro.scannable import FoldedDistribution, TransformedDistribution
 from scalemix.special import two_scale_normal_log_prob
 
-__all__ = ["OnInterval", "ScaleMixture", "TwoScaleNormal", "array_functions", "dist", "dist_like"]
-
-array_functions = SimpleNamespace(
-    abs=jnp.abs,
-    clip=jnp.clip,
-    exp=jnp.exp,
-    log=jnp.log,
-    log1p=jnp.log1p,
-    erfc=jax.scipy.special.erfc,
-    logaddexp=jnp.logaddexp,
-    sum=jnp.sum,
-    where=jnp.where,
-)
+__all__ = ["OnInterval", "ScaleMixture", "TwoScaleNormal", "dist", "dist_like"]
 
 
 class ScaleMixture(numpyro_dist.Distribution):

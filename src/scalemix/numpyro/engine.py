@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,17 +16,56 @@ from numpyro.infer.util import compute_log_probs
 
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
-from scalemix.numpyro.nuts import nuts
+from scalemix.numpyro.gates_summed import gates_summed, layer_summed
+from scalemix.numpyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
+from scalemix.numpyro.mcmc import chain_method, mcmc
 from scalemix.numpyro.svi import svi
 
-__all__ = ["evaluate", "nuts", "precision", "predict", "sample_prior", "structure", "svi"]
+__all__ = [
+    "chain_method",
+    "collapsed_gibbs",
+    "evaluate",
+    "gates_summed",
+    "has_gpu",
+    "layer_summed",
+    "log_joint",
+    "mcmc",
+    "nuts_within_gibbs",
+    "precision",
+    "predict",
+    "quadratic",
+    "sample_prior",
+    "structure",
+    "svi",
+]
 
 
 @contextmanager
 def precision(dtype: str, device: str) -> Iterator[None]:
     platforms = {"cpu": "cpu", "gpu": "gpu"}
-    with jax.enable_x64(dtype == "float64"), jax.default_device(jax.devices(platforms[device])[0]):
+    x64 = dtype == "float64"
+    with jax.enable_x64(x64), _in_other_threads(x64), jax.default_device(jax.devices(platforms[device])[0]):
         yield
+
+
+@contextmanager
+def _in_other_threads(x64: bool) -> Iterator[None]:
+    """``jax.enable_x64`` holds for this thread, and XLA may call a progress bar back from another, which then returns the other int."""
+    with ThreadPoolExecutor(1) as other:
+        before = other.submit(lambda: jax.config.jax_enable_x64).result()
+    jax.config.update("jax_enable_x64", x64)
+    try:
+        yield
+    finally:
+        jax.effects_barrier()
+        jax.config.update("jax_enable_x64", before)
+
+
+def has_gpu() -> bool:
+    try:
+        return bool(jax.devices("gpu"))
+    except RuntimeError:  # how JAX says that there is none
+        return False
 
 
 def structure(model: Model, data: tuple, *, seed: int) -> Structure:

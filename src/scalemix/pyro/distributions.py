@@ -11,32 +11,27 @@ import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 
-from scalemix.special import two_scale_normal_log_prob
+from scalemix.pyro.arrays import array_functions
+from scalemix.special import HALF_LOG_2PI, two_scale_normal_log_prob
 
-__all__ = ["OnInterval", "ScaleMixture", "TwoScaleNormal", "array_functions", "dist", "dist_like"]
-
-
-def _where(condition: torch.Tensor, x: Any, y: Any) -> torch.Tensor:
-    """A number takes the dtype of the array beside it."""
-    like = x if isinstance(x, torch.Tensor) else y
-    return torch.where(condition, *(each if isinstance(each, torch.Tensor) else like.new_tensor(each) for each in (x, y)))
-
-
-array_functions = SimpleNamespace(
-    abs=torch.abs,
-    clip=torch.clip,
-    exp=torch.exp,
-    log=torch.log,
-    log1p=torch.log1p,
-    erfc=torch.erfc,
-    logaddexp=torch.logaddexp,
-    sum=lambda x, axis, keepdims=False: torch.sum(x, dim=axis, keepdim=keepdims),
-    where=_where,
-)
+__all__ = ["Normal", "OnInterval", "ScaleMixture", "TwoScaleNormal", "dist", "dist_like"]
 
 
 def _tensor(value: Any) -> torch.Tensor:
     return value if isinstance(value, torch.Tensor) else torch.tensor(float(value), dtype=torch.get_default_dtype())
+
+
+class Normal(pyro_dist.Normal):
+    """Normal law whose density is that of z = (x − μ)/σ, as NumPyro's is.
+
+    torch divides by 2σ². In float32 that square is 0 below σ = 1e−19, and its derivative overflows from σ = 1e−7 on where |x| is 1e6: a
+    hierarchical form gets there, where σ is a product of scales.
+    """
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return -0.5 * ((value - self.loc) / self.scale) ** 2 - torch.log(self.scale) - HALF_LOG_2PI
 
 
 class ScaleMixture(TorchDistribution):
@@ -137,7 +132,7 @@ class TwoScaleNormal(TorchDistribution):
 
 
 dist = SimpleNamespace(**{name: getattr(pyro_dist, name) for name in dir(pyro_dist) if not name.startswith("_")})
-dist.OnInterval, dist.ScaleMixture, dist.TwoScaleNormal = OnInterval, ScaleMixture, TwoScaleNormal
+dist.Normal, dist.OnInterval, dist.ScaleMixture, dist.TwoScaleNormal = Normal, OnInterval, ScaleMixture, TwoScaleNormal
 
 
 class _DistLike:

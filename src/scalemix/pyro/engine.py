@@ -14,12 +14,30 @@ from pyro import poutine
 
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
-from scalemix.pyro.nuts import nuts
+from scalemix.pyro.gates_summed import gates_summed, layer_summed
+from scalemix.pyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
+from scalemix.pyro.mcmc import chain_method, mcmc
 from scalemix.pyro.primitives import Given
 from scalemix.pyro.svi import svi
 from scalemix.pyro.tensors import tensors
 
-__all__ = ["evaluate", "nuts", "precision", "predict", "sample_prior", "structure", "svi"]
+__all__ = [
+    "chain_method",
+    "collapsed_gibbs",
+    "evaluate",
+    "gates_summed",
+    "has_gpu",
+    "layer_summed",
+    "log_joint",
+    "mcmc",
+    "nuts_within_gibbs",
+    "precision",
+    "predict",
+    "quadratic",
+    "sample_prior",
+    "structure",
+    "svi",
+]
 
 
 @contextmanager
@@ -31,6 +49,10 @@ def precision(dtype: str, device: str) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+def has_gpu() -> bool:
+    return torch.cuda.is_available()
 
 
 def structure(model: Model, data: tuple, *, seed: int) -> Structure:

@@ -102,13 +102,16 @@ def conv2d(x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: in
 
 
 def scan(step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
-    carry, outs = init, []
-    for x in zip(*xs, strict=True) if isinstance(xs, tuple) else xs:
-        carry, out = step(carry, x)
-        outs.append(out)
-    if isinstance(out, tuple):
-        return carry, tuple(torch.stack(each) for each in zip(*outs, strict=True))
-    return carry, None if out is None else torch.stack(outs)
+    columns = xs if isinstance(xs, tuple) else (xs,)
+    if not columns or len({len(column) for column in columns}) > 1:
+        raise ValueError(f"scan got xs of the lengths {[len(column) for column in columns]}: give arrays that all have one first axis")
+    length, carry, outs = len(columns[0]), init, []
+    steps = columns if length else tuple(column.new_zeros((1, *column.shape[1:])) for column in columns)  # one, to see what it gives
+    for x in zip(*steps, strict=True):
+        carry, out = step(carry, x if isinstance(xs, tuple) else x[0])
+        outs.append(out if isinstance(out, tuple) else (out,))
+    stacked = tuple(None if each[0] is None else torch.stack(each)[:length] for each in zip(*outs, strict=True))
+    return carry if length else init, stacked if isinstance(out, tuple) else stacked[0]
 
 
 def distribution(prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:

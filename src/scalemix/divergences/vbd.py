@@ -1,0 +1,71 @@
+"""Variational Bayesian dropout: q(w) = N(θ, σ²) against w ~ N(0, γ), γ ~ U(a, b), with γ put where the divergence is least.
+
+A point γ has an infinite divergence from its uniform law, a constant that is left out: what remains is empirical Bayes for γ.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from scalemix.arrays import arrays, clip
+from scalemix.checks import check_nonnegative
+from scalemix.divergences.dawson import EDGE
+
+__all__ = ["bounded_gaussian_uniform", "gaussian_uniform", "gaussian_uniform_variance"]
+
+
+def gaussian_uniform(log_alpha: Any) -> Any:
+    """min_γ KL(N(θ, α θ²) ‖ N(0, γ)) = ½ log(1 + 1/α), γ* = (1 + α) θ² (VBD, eq. 16 and 17, proposition 3).
+
+    Args:
+        log_alpha: log α of any shape, held within ±12 (``log_alpha(mean, scale)``).
+
+    Returns: elementwise; 0 as α → ∞.
+    """
+    xp, x = arrays(log_alpha)
+    return 0.5 * xp.softplus(-clip(xp, x, -EDGE, EDGE))
+
+
+def gaussian_uniform_variance(mean: Any, scale: Any, *, low: float = 0.0, high: float = math.inf) -> Any:
+    """γ* = θ² + σ² held within [a, b]: where KL(N(θ, σ²) ‖ N(0, γ)) is least (VBD, eq. 16, with the bounds of eq. 11).
+
+    Arguments, shapes and errors are those of ``bounded_gaussian_uniform``.
+    """
+    _check_bounds(low, high)
+    xp, mean, scale = arrays(mean, scale)
+    return clip(xp, mean**2 + scale**2, low, high)
+
+
+def bounded_gaussian_uniform(mean: Any, scale: Any, *, low: float = 0.0, high: float = math.inf) -> Any:
+    """min over γ in [a, b] of KL(N(θ, σ²) ‖ N(0, γ)) = ½ log(γ*/σ²) + (θ² + σ²)/(2γ*) − ½, γ* = θ² + σ² held within [a, b].
+
+    Within the bounds it is ½ log(1 + θ²/σ²), here for any θ and σ, not only where |log α| ≤ 12.
+
+    Args:
+        mean, scale: θ and σ, which broadcast, of NumPy, torch or JAX arrays.
+        low, high: a and b, bounds of the VARIANCE γ. The defaults never bind.
+
+    Returns: elementwise.
+
+    Raises: ValueError unless 0 ≤ low < high.
+    """
+    _check_bounds(low, high)
+    xp, mean, scale = arrays(mean, scale)
+    second_moment = mean**2 + scale**2
+    value = 0.5 * xp.log1p((mean / scale) ** 2)
+    if low > 0.0:
+        value = xp.where(second_moment < low, _at(xp, second_moment, scale, low), value)
+    if high < math.inf:
+        value = xp.where(second_moment > high, _at(xp, second_moment, scale, high), value)
+    return value
+
+
+def _at(xp: Any, second_moment: Any, scale: Any, variance: float) -> Any:
+    return 0.5 * math.log(variance) - xp.log(scale) + 0.5 * (second_moment / variance - 1.0)
+
+
+def _check_bounds(low: float, high: float) -> None:
+    check_nonnegative("low", low)
+    if not low < high:
+        raise ValueError(f"low={low}, high={high} bound no variance: give low < high")

@@ -1,0 +1,49 @@
+"""Files that are whole or not there: written under a temporary name in the same folder, forced to the disk, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["checksum", "replacing", "writing"]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, which takes its place at the end of the block and is removed if the block fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)  # the new name, too, has to survive a power cut
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(what: str, path: Path, remedy: str = "choose a folder that you can write to") -> Iterator[None]:
+    """An error of the system (full disk, read-only folder) inside becomes one sentence that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{what} cannot be written to {path} ({error.strerror or error}): {remedy}") from error
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, read in parts."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,102 @@
+"""What decides the draws of a run, as plain text and numbers: two runs with the same identity and versions have the same draws."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from scalemix.language import PPL, Structure
+
+__all__ = ["data_hash", "model_text", "run_identity", "versions"]
+
+PACKAGES = {"numpyro": ("jax", "jaxlib", "numpyro"), "pyro": ("torch", "pyro-ppl")}
+
+
+def run_identity(
+    ppl: PPL,
+    model: Callable[..., Any],
+    arrays: tuple,
+    structure: Structure,
+    settings: Any,
+    kernel: str,
+    seed: int,
+    initial: Mapping[str, np.ndarray],
+    kept: Sequence[str],
+    segment: int,
+    num_data: int | None,
+) -> dict[str, Any]:
+    """Goes into the manifest of a run's folder, and is compared when the run is resumed."""
+    shapes = structure.latents | structure.observed
+    return {
+        "language": ppl.name,
+        "kernel": kernel,
+        "seed": int(seed),
+        "settings": {name: value for name, value in asdict(settings).items() if name != "progress"},
+        "model": model_text(model),
+        "sites": {name: list(shape) for name, shape in shapes.items()},
+        "priors": {name: str(site.prior) for name, site in structure.sites.items() if site.role == "weight"},
+        "data": data_hash(arrays),
+        "num_data": num_data,
+        "init_from": data_hash(dict(initial)) if initial else settings.init,
+        "kept sites": list(kept),
+        "segment_draws": segment,
+    }
+
+
+def model_text(model: Callable[..., Any]) -> str:
+    """A model's name and the options it was bound to, without what changes from one process to the next (addresses)."""
+    if isinstance(model, partial):
+        options = [_text(value) for value in model.args] + [f"{name}={_text(value)}" for name, value in model.keywords.items()]
+        return f"{model_text(model.func)}({', '.join(options)})"
+    return getattr(model, "__qualname__", type(model).__qualname__)
+
+
+def data_hash(data: Any) -> str:
+    """SHA-256 of arrays in tuples and dicts: names, shapes, dtypes and bytes."""
+    digest = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, tuple):
+            digest.update(f"tuple {len(value)}".encode())
+            for each in value:
+                add(each)
+        elif isinstance(value, dict):
+            digest.update(f"dict {len(value)}".encode())
+            for name in sorted(value):
+                digest.update(name.encode())
+                add(value[name])
+        elif value is None:
+            digest.update(b"none")
+        else:
+            digest.update(f"{value.dtype.str} {value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+
+    add(data)
+    return digest.hexdigest()
+
+
+def versions(ppl: PPL) -> dict[str, str]:
+    """Of Python, the processor's kind, scalemix and the language: with others the last digits may differ."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("scalemix", "numpy", *PACKAGES.get(ppl.name, ())):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from the sources, not installed
+            found[package] = "unknown"
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"array {data_hash(value)}"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return value.__qualname__
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
