@@ -25,6 +25,8 @@ PUBLIC = (
     "scalemix.inference.enumeration",
     "scalemix.inference.svi",
     "scalemix.inference.mean_field",
+    "scalemix.inference.low_rank",
+    "scalemix.inference.full_rank",
     "scalemix.inference.coordinates",
     "scalemix.comparison",
     "scalemix.testing",

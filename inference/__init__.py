@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from scalemix.inference import coordinates, enumeration, gibbs, hmc, mean_field, nuts, svi
+from scalemix.inference import coordinates, enumeration, full_rank, gibbs, hmc, low_rank, mean_field, nuts, svi
 
-__all__ = ["coordinates", "enumeration", "gibbs", "hmc", "mean_field", "nuts", "svi"]
+__all__ = ["coordinates", "enumeration", "full_rank", "gibbs", "hmc", "low_rank", "mean_field", "nuts", "svi"]

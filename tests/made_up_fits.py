@@ -32,9 +32,12 @@ class Draws:
     identified: dict[str, np.ndarray] = field(default_factory=dict)
     observed: dict[str, np.ndarray] = field(default_factory=dict)
     constant: dict[str, np.ndarray] = field(default_factory=dict)
+    model: Any = None
+    data: tuple = ()
 
     def predict(self, x: Any, *, seed: int) -> SimpleNamespace:
-        return SimpleNamespace(mean=np.asarray(x) @ self.draws["w1"].mean(axis=(0, 1)))
+        mean = self.draws["w1"].reshape(-1, self.draws["w1"].shape[-1]) @ np.asarray(x).T
+        return SimpleNamespace(mean=mean.mean(axis=0), draws=mean + SIGMA * np.random.default_rng(seed).standard_normal(mean.shape))
 
     def pointwise_log_likelihood(self, x: Any, y: Any) -> dict[str, np.ndarray]:
         mean = np.einsum("cdp,np->cdn", self.draws["w1"], np.asarray(x))

@@ -23,6 +23,7 @@ class Fault(NamedTuple):
 
 ENUMERATION, FORMS, MARGINAL, DENSITIES = "test_enumeration.py", "test_forms.py", "test_marginal.py", "test_known_densities.py"
 POSTERIOR, REGISTRY, LOO = "test_posterior.py", "test_registry.py", "test_loo.py"
+SCORES, CONTRASTS = "test_scores.py", "test_contrasts.py"
 WRITTEN, GRADIENTS, COMBINATIONS = "test_log_joints.py", "test_gradients.py", "test_combinations.py"
 ANSWERS, DEFINITIONS, DIVERGENCES = "test_divergence_answers.py", "test_divergence_definitions.py", "test_divergences.py"
 GATES, GATED_LAYERS = "test_gates.py", "test_gated_layers.py"
@@ -359,6 +360,48 @@ FAULTS = {
         "posterior.log_joint, dtype=float) + np.asarray",
         "the sign of log q",
         (LOO, "-k", "khat_of or loo_of_a_guide"),
+    ),
+    "crps_pairs": Fault(
+        "comparison/scores.py",
+        "/ (size * (size - 1))",
+        "/ size**2",
+        "pairs of a draw with itself count in: CRPS is too large by E|X − X'|/(2S)",
+        (SCORES, "-k", "pairs or unbiased"),
+    ),
+    "interval_of_one_side": Fault(
+        "comparison/scores.py",
+        "((1 - prob) / 2, (1 + prob) / 2)",
+        "((1 - prob) / 2, prob)",
+        "the interval ends at the quantile of its probability",
+        (SCORES, "-k", "coverage_of"),
+    ),
+    "kernel_width": Fault(
+        "comparison/distances.py",
+        "block *= -0.5 / kernel.bandwidth**2",
+        "block *= -1.0 / kernel.bandwidth**2",
+        "exp(−d²/h²) in place of exp(−d²/(2h²))",
+        (CONTRASTS, "-k", "mmd_of"),
+    ),
+    "sphere": Fault(
+        "comparison/distances.py",
+        "    directions /= np.linalg.norm(directions, axis=0)\n",
+        "",
+        "directions that are not of unit length",
+        (CONTRASTS, "-k", "sliced"),
+    ),
+    "gate_of_a_scaled_layer": Fault(
+        "comparison/inclusion.py",
+        "np.asarray(posterior.draws[name], dtype=float) / site.scale",
+        "np.asarray(posterior.draws[name], dtype=float)",
+        "the weight's further scale is left out of the gate's responsibility",
+        (CONTRASTS, "-k", "know_its_scale"),
+    ),
+    "khat_of_h": Fault(
+        "comparison/variational.py",
+        "ratios + 0.5 * np.log(distance)",
+        "ratios + np.log(distance)",
+        "the square of the distance",
+        (CONTRASTS, "-k", "khat_of"),
     ),
     # --- layers
     "noise_of_rows_unscaled": Fault(

@@ -267,12 +267,8 @@ ONE_PRIOR = {
 }
 
 RECIPES: dict[str, ModuleType] = {
-    "nuts": inference.nuts,
-    "hmc": inference.hmc,
-    "gibbs": inference.gibbs,
-    "enumeration": inference.enumeration,
-    "svi": inference.svi,
-    "mean_field": inference.mean_field,
+    name: getattr(inference, name)
+    for name in ("nuts", "hmc", "gibbs", "enumeration", "coordinates", "svi", "mean_field", "low_rank", "full_rank")
 }
 
 

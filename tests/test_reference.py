@@ -36,7 +36,7 @@ FORMULAS = {f"scalemix.{name}" for name in ("ExpectedActive", "elicit_active", "
     f"scalemix.{name}" for name in ("num_effective", "shrinkage_factor", "plot_noise_variances")
 }
 JUDGES = {f"scalemix.comparison.{name}" for name in ("Loo", "ReferenceRule", "energy_bfmi", "khat_threshold", "psis", "wasserstein")} | {
-    f"scalemix.comparison.{name}" for name in ("guide_khat", "guide_loo")
+    f"scalemix.comparison.{name}" for name in ("guide_khat", "guide_loo", "crps", "pit", "sliced_wasserstein", "mmd", "functional_khat")
 }
 WITH_EQUATION = NOISES | PRIORS | MODELS | RECIPES | LIKELIHOODS | DENSITIES | FORMULAS | JUDGES
 # A law that is its own definition (a likelihood by name, the law of |w|) is nobody's formula; neither is the scale of a quantile.

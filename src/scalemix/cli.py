@@ -78,7 +78,9 @@ def compare(
 
     The priors: ridge, Laplace (Rayleigh noise), Student-t (inverse-Nakagami noise), horseshoe (half-Cauchy noise), the regularized
     horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. A random fifth of the rows is held out. Prints
-    one row per fit and verdicts in words; writes table.csv, table.md, report.md, a netCDF file per posterior (for ArviZ) and three figures.
+    three tables (prediction, sampler and optimizer, distances to the reference of the same prior) with one row per fit, and verdicts in
+    words; writes report.html, which is one file with everything in it, and beside it report.md, the tables (csv, md), the figures (png) and
+    a netCDF file per posterior (for ArviZ).
 
     Examples:
 
@@ -101,7 +103,7 @@ def compare(
     console.print("Comparing ...")
     comparison = _compare(done, regression, folder)
     _show(comparison)
-    console.print(f"\nWritten to {folder}: table.csv, table.md, report.md, figures (png), posteriors (nc).")
+    console.print(f"\nWritten to {folder}: report.html, report.md, tables (csv, md), figures (png), posteriors (nc).")
 
 
 app.command()(prior)

@@ -41,7 +41,8 @@ __all__ = [
 class Site:
     """What a site made by ``ppl.weight`` is: of which weight, in which role, along which named axes.
 
-    ``role`` is "weight", "base", "noise", "hyper" or "slab"; ``form`` the parametrization in words; ``noise`` the law of a noise site.
+    ``role`` is "weight", "base", "noise", "hyper" or "slab"; ``form`` the parametrization in words; ``noise`` the law of a noise site;
+    ``scale`` the further scale of a weight, ``None`` where it is no fixed number (σ of a σ-scaled prior).
     """
 
     weight: str
@@ -50,6 +51,7 @@ class Site:
     prior: ScaleMixture
     form: str
     noise: Noise | None = None
+    scale: float | None = 1.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def split_weight(
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     plan = make_plan(prior, shape, None if axes is None else tuple(axes), parametrization)
     dist = ppl.dist if like is None else ppl.dist_like(like)
-    _record(name, prior, plan)
+    _record(name, prior, plan, scale)
     cell_scale = None if scale is None else _per_cell(scale, len(shape))
     hyper = hyper_sites(ppl, dist, name, plan.integrated, against_weight=True) if plan.integrated is not None else {}
     inner: Any = plan.base_scale
@@ -223,10 +225,11 @@ def _power(xi: Any, exponent: float) -> Any:
     return xi if exponent == 1.0 else xi**exponent
 
 
-def _record(name: str, prior: ScaleMixture, plan: Plan) -> None:
+def _record(name: str, prior: ScaleMixture, plan: Plan, scale: Any) -> None:
     if _SITES.get() is None:
         return  # a sampler runs the model at every step, and wants no record
-    record_site(name, Site(name, "weight", plan.axes, prior, plan.form))
+    fixed = 1.0 if scale is None else float(scale) if isinstance(scale, int | float) else None
+    record_site(name, Site(name, "weight", plan.axes, prior, plan.form, scale=fixed))
     if not plan.direct:
         record_site(f"{name}_base", Site(name, "base", plan.axes, prior, plan.form))
     for factor in (*plan.factors, *([plan.integrated] if plan.integrated is not None else [])):

@@ -1,4 +1,4 @@
-"""Three figures, each answering the question in its title, one panel per prior, signal and noise columns in two colors."""
+"""The figures of a comparison, each answering the question in its title, one panel per prior, signal and noise columns in two colors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalemix.comparison.accuracy_figures import calibration_figure, distance_figure
 from scalemix.comparison.canvas import GRAY, canvas, dots, kinds, line, panel_title, share_log_ticks
 from scalemix.comparison.columns import Columns, columns_of, point_estimate
-from scalemix.comparison.fits import Contrast, Fit
+from scalemix.comparison.contrasts import Contrast
+from scalemix.comparison.fits import Fit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,10 +47,20 @@ def figures_of(comparison: Comparison, *, noise_prefix: str = "noise_") -> dict[
     """All figures that have something to show, by file name."""
     panels = panels_of(comparison)
     figures = {"coefficients": coefficient_figure(panels, noise_prefix=noise_prefix)}
-    if any(found is not None for panel in panels for _, found in panel.guides):
+    if any(found is not None and found.noun == "coefficients" for panel in panels for _, found in panel.guides):
         figures["variational"] = variational_figure(panels, noise_prefix=noise_prefix)
     if point_estimate(panels[0].fit.posterior) is not None:
         figures["shrinkage"] = shrinkage_figure(panels, noise_prefix=noise_prefix)
+    by_prior = {
+        comparison.labels[prior]: [fit for fit in comparison.fits.values() if fit.posterior.info.prior == prior]
+        for prior in comparison.labels
+    }
+    if any(fit.held_out.pit.size for fit in comparison.fits.values()):
+        figures["calibration"] = calibration_figure(by_prior)
+    found = comparison.measured
+    if found:
+        pairs = {label: [(fit, found[fit.name]) for fit in fits if fit.name in found] for label, fits in by_prior.items()}
+        figures["distances"] = distance_figure(pairs)
     return figures
 
 

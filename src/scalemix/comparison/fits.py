@@ -1,25 +1,21 @@
-"""Everything the comparison knows of one fit, and of two fits of one prior."""
+"""Everything the comparison knows of one fit, without looking at another."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from scalemix.comparison.diagnostics import Diagnostics, ReferenceRule, diagnose
-from scalemix.comparison.distances import coefficient_draws, monte_carlo_floor, wasserstein, weight_sites
 from scalemix.comparison.loo import Loo
 from scalemix.comparison.predictive import HeldOut, held_out, loo
 from scalemix.comparison.psis import khat_threshold
-from scalemix.comparison.variational import ElboTrend, elbo_trend, guide_khat, guide_loo
+from scalemix.comparison.variational import ElboTrend, block_khats, elbo, elbo_trend, guide_khat, guide_loo
 
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior
 
-__all__ = ["Contrast", "Fit", "contrast", "judge"]
+__all__ = ["Fit", "judge"]
 
 NAN = float("nan")
 
@@ -32,6 +28,8 @@ class Fit:
         diagnostics: of a sampler's fit; ``None`` for a guide.
         trend: of the ELBO; ``None`` for a sampler, and for a guide that kept no losses.
         khat: of the guide; nan for a sampler.
+        elbo, elbo_se: of the guide and its Monte Carlo standard error, nats; nan for a sampler.
+        khat_blocks: of the guide, by weight site (``block_khats``).
     """
 
     name: str
@@ -41,6 +39,9 @@ class Fit:
     khat: float
     loo: Loo
     held_out: HeldOut
+    elbo: float = NAN
+    elbo_se: float = NAN
+    khat_blocks: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_guide(self) -> bool:
@@ -57,27 +58,6 @@ class Fit:
     def khat_limit(self) -> float:
         """The largest k-hat at which this many draws can be reweighted."""
         return khat_threshold(self.posterior.log_joint.size)
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One fit against the reference of its prior, over all coefficients.
-
-    Attributes:
-        distance: mean 1-Wasserstein distance of the marginals, units of the coefficients.
-        floor: the same between two halves of the reference.
-        sd_ratio: (k,) sd of the fit over sd of the reference.
-        shift: (k,) difference of means over sd of the reference.
-    """
-
-    distance: float
-    floor: float
-    sd_ratio: np.ndarray
-    shift: np.ndarray
-
-    @property
-    def times_floor(self) -> float:
-        return self.distance / self.floor if self.floor > 0 else math.inf
 
 
 def judge(
@@ -98,25 +78,7 @@ def judge(
         elbo_trend(posterior.losses) if is_guide and posterior.losses is not None else None,
         khat,
         guide_loo(posterior, khat=khat) if is_guide else loo(posterior),
-        HeldOut(NAN, NAN) if data is None else held_out(posterior, data, target_scale=target_scale),
+        HeldOut() if data is None else held_out(posterior, data, target_scale=target_scale),
+        *(elbo(posterior) if is_guide else (NAN, NAN)),
+        block_khats(posterior) if is_guide else {},
     )
-
-
-def contrast(posterior: Posterior, reference: Posterior) -> Contrast:
-    """Compare the coefficients of two fits of one model; both must hold the reference's weight sites.
-
-    Raises: ValueError if a site is missing or of another shape.
-    """
-    sites = weight_sites(reference)
-    for site in sites:
-        if site not in posterior.draws:
-            raise ValueError(f"the fits share no site {site!r}: compare fits of one model")
-        if posterior.draws[site].shape[2:] != reference.draws[site].shape[2:]:
-            shapes = f"{posterior.draws[site].shape[2:]} and {reference.draws[site].shape[2:]}"
-            raise ValueError(f"{site!r} has shapes {shapes}: compare fits of one model and one data set")
-    ours, theirs = coefficient_draws(posterior, sites), coefficient_draws(reference, sites)
-    sd = theirs.std(axis=(0, 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = ours.std(axis=(0, 1)) / sd
-        shift = (ours.mean(axis=(0, 1)) - theirs.mean(axis=(0, 1))) / sd
-    return Contrast(float(wasserstein(ours, theirs).mean()), monte_carlo_floor(theirs), ratio, shift)

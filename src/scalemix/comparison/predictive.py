@@ -1,35 +1,51 @@
-"""How well a fit predicts: leave-one-out on its own data, error and log density on held-out data."""
+"""How well a fit predicts: leave-one-out on its own data; error, log density, CRPS, coverage and calibration on held-out data."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import logsumexp
 
 from scalemix.comparison.loo import Loo, leave_one_out, log_likelihood_matrix
-from scalemix.comparison.variational import guide_loo
+from scalemix.comparison.scores import calibration_error, coverage, crps, pit
+from scalemix.comparison.variational import functional_khat, guide_loo
 
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior
 
-__all__ = ["HeldOut", "held_out", "loo"]
+__all__ = ["COVERAGES", "HeldOut", "held_out", "loo"]
+
+COVERAGES = (0.5, 0.9)
+
+
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Prediction of data the fit has not seen, in original units.
+    """Prediction of data the fit has not seen, in original units. What needs a number as outcome is nan where it is a class.
 
     Attributes:
-        rmse: root mean squared error of the predictive mean, units of y; nan for an outcome that is no number (class probabilities).
+        rmse: root mean squared error of the predictive mean, units of y.
         log_density: mean over cases of log p(yᵢ | data), nats per case, density per unit of y.
+        crps: mean over cases of the continuous ranked probability score, units of y; down is better.
+        coverage: by probability, the share of outcomes in the central predictive interval (``scores.coverage``).
+        calibration_error: mean over all levels of how far a predictive probability is off (``scores.calibration_error``).
+        pit: (n,) the predictive distribution function at the outcomes.
+        khat: of a guide, the k-hat of its draws reweighted for these predictive densities (``functional_khat``); nan for a sampler.
     """
 
-    rmse: float
-    log_density: float
+    rmse: float = NAN
+    log_density: float = NAN
+    crps: float = NAN
+    coverage: dict[float, float] = field(default_factory=lambda: dict.fromkeys(COVERAGES, NAN))
+    calibration_error: float = NAN
+    pit: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    khat: float = NAN
 
 
 def loo(posterior: Posterior) -> Loo:
@@ -44,15 +60,16 @@ def loo(posterior: Posterior) -> Loo:
 
 
 def held_out(posterior: Posterior, data: Sequence[Any], *, target_scale: tuple[float, float] = (0.0, 1.0)) -> HeldOut:
-    """Error and log density on held-out data.
+    """Error, log density, CRPS, coverage and calibration on held-out data.
 
-    log p(yᵢ | data) = log (1/S) Σₛ p(yᵢ | θₛ), the density of the predictive law, not a mean of log densities.
+    log p(yᵢ | data) = log (1/S) Σₛ p(yᵢ | θₛ), the density of the predictive law, not a mean of log densities. CRPS and what
+    follows are from one draw of yᵢ for each θₛ.
 
     Args:
         posterior: a fit with its model.
         data: what the fit was given, for other cases: inputs, then the outcome, in the units of the fit.
         target_scale: (location, scale) that took the outcome to those units, y_fit = (y - location)/scale; results are in units of y:
-            the error times scale, the log density minus log(scale).
+            the error and CRPS times scale, the log density minus log(scale).
 
     Raises: ValueError for data without an outcome, a scale that is not positive, or a posterior loaded without its model.
     """
@@ -66,7 +83,23 @@ def held_out(posterior: Posterior, data: Sequence[Any], *, target_scale: tuple[f
     sites = [np.asarray(value, dtype=float).reshape(value.shape[0] * value.shape[1], -1) for value in pointwise.values()]
     log_likelihood = np.concatenate(sites, axis=1)
     densities = np.asarray(logsumexp(log_likelihood, axis=0)) - math.log(log_likelihood.shape[0])
-    mean = np.asarray(posterior.predict(*inputs, seed=posterior.info.seed).mean, dtype=float)
-    target = np.asarray(outcome, dtype=float)
-    rmse = scale * math.sqrt(float(np.mean(np.square(mean - target)))) if mean.shape == target.shape else math.nan
-    return HeldOut(rmse, float(densities.mean()) - math.log(scale))
+    khat = NAN
+    if posterior.log_guide is not None:
+        ratios = np.asarray(posterior.log_joint - posterior.log_guide, dtype=float)
+        khat = functional_khat(np.exp(log_likelihood - densities), ratios.reshape(-1))
+    log_density = float(densities.mean()) - math.log(scale)
+    prediction = posterior.predict(*inputs, seed=posterior.info.seed)
+    mean, target = np.asarray(prediction.mean, dtype=float), np.asarray(outcome, dtype=float)
+    if mean.shape != target.shape:
+        return HeldOut(log_density=log_density, khat=khat)
+    draws, target = np.asarray(prediction.draws).reshape(len(prediction.draws), -1), target.reshape(-1)
+    transforms = pit(draws, target)
+    return HeldOut(
+        scale * math.sqrt(float(np.mean(np.square(mean.reshape(-1) - target)))),
+        log_density,
+        scale * float(crps(draws, target).mean()),
+        {prob: coverage(draws, target, prob) for prob in COVERAGES},
+        calibration_error(transforms),
+        transforms,
+        khat,
+    )

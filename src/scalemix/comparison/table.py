@@ -1,4 +1,4 @@
-"""``compare``: fits of the same data in one table, one row a fit, with verdicts in words and figures."""
+"""``compare``: fits of the same data in one table, one row a fit, with verdicts in words, figures and a report."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scalemix.comparison.fits import Contrast, Fit, contrast, judge
+from scalemix.comparison.contrasts import Contrast, contrast, yardstick
+from scalemix.comparison.fits import Fit, judge
 from scalemix.comparison.references import Reference, choose_references, group_by_prior, prior_labels
+from scalemix.comparison.rows import block_table, fit_row
 from scalemix.comparison.verdicts import verdicts_of
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ class Comparison:
     """What ``compare`` found.
 
     Attributes:
-        table: one row a fit, indexed by its name; numbers in full precision, nan where there is nothing to say.
+        table: one row a fit, indexed by its name; numbers in full precision, nan where there is nothing to say. The columns in the three
+            parts in which people read them: ``scalemix.comparison.report.PARTS``.
         verdicts: the table in words, sentences grouped by prior.
         fits: all that was computed, by name.
         references: by prior, the fit the others are measured against and whether it is valid.
@@ -44,11 +47,28 @@ class Comparison:
     contrasts: dict[str, Contrast] = field(repr=False)
     labels: dict[str, str] = field(repr=False)
 
-    def to_markdown(self) -> str:
-        """The table for people: rounded, blank cells empty."""
-        from scalemix.comparison.report import markdown_table
+    @property
+    def blocks(self) -> pd.DataFrame:
+        """Block by block (a weight site; of a network, an identified quantity) what ``table`` sums up: one row a fit and a block that has a
+        k-hat or a distance to the reference. Columns: khat, then w1, sliced, mmd, inclusion_error, each with its ``_floor``."""
+        return block_table(self.fits, self.measured)
 
-        return markdown_table(self.table)
+    @property
+    def measured(self) -> dict[str, Contrast]:
+        """``contrasts`` without those of the references with themselves."""
+        return {name: found for name, found in self.contrasts.items() if not self.table.at[name, "reference"]}
+
+    def to_markdown(self, part: str | None = None) -> str:
+        """The table for people: rounded, blank cells empty, columns without an entry left out.
+
+        Args:
+            part: "prediction", "inference" or "reference": one table of these columns; ``None``: all three, under headings.
+
+        Raises: ValueError for an unknown part.
+        """
+        from scalemix.comparison.report import markdown_parts, markdown_table
+
+        return markdown_parts(self.table) if part is None else markdown_table(self.table, part)
 
     def plot(self, directory: str | Path | None = None, *, noise_prefix: str = "noise_") -> dict[str, Figure]:
         """The figures by name, written as PNG files if a directory is given; a figure that has nothing to show is left out.
@@ -67,7 +87,8 @@ class Comparison:
         return figures
 
     def report(self, path: str | Path, *, noise_prefix: str = "noise_") -> Path:
-        """Write ``table.csv``, ``table.md``, the figures and ``report.md`` with all of it into the folder ``path``; returns report.md.
+        """Write into the folder ``path``: ``report.html``, which is one file with everything in it, and ``report.md``; beside them
+        ``table.csv``, ``blocks.csv``, ``table.md`` and the figures (PNG). Returns the path of report.md.
 
         ``noise_prefix`` as in :meth:`plot`.
         """
@@ -112,45 +133,13 @@ def compare(
     for prior, group in groups.items():
         chosen = references[prior]
         if chosen.valid and chosen.fit is not None:
-            contrasts |= {fit.name: contrast(fit.posterior, chosen.fit.posterior) for fit in group}
+            by = yardstick(chosen.fit.posterior)
+            contrasts |= {fit.name: contrast(fit.posterior, by) for fit in group}
         has_guide_only = all(fit.posterior.info.parametrization == "single" for fit in group)
         verdicts += verdicts_of(prior, labels[prior], group, chosen, contrasts, has_guide_only=has_guide_only)
-    rows = [_row(fit, labels[fit.posterior.info.prior], references[fit.posterior.info.prior], contrasts.get(fit.name)) for fit in fits]
+    rows = [fit_row(fit, labels[fit.posterior.info.prior], references[fit.posterior.info.prior], contrasts.get(fit.name)) for fit in fits]
     table = pd.DataFrame(rows, index=pd.Index([fit.name for fit in fits], name="fit"))
     return Comparison(table, verdicts, {fit.name: fit for fit in fits}, references, contrasts, labels)
-
-
-def _row(fit: Fit, label: str, reference: Reference, found: Contrast | None) -> dict[str, Any]:
-    """One row; ``draws`` is per chain, ``w1_to_reference`` of the reference itself is blank."""
-    info, diagnostics, size = fit.posterior.info, fit.diagnostics, fit.posterior.log_joint.shape
-    is_reference = reference.valid and reference.fit is not None and reference.fit.name == fit.name
-    ess = NAN if diagnostics is None else diagnostics.min_ess_bulk
-    return {
-        "prior": label,
-        "parametrization": info.parametrization,
-        "method": info.method,
-        "backend": info.backend,
-        "reference": is_reference,
-        "converged": fit.converged,
-        "test_rmse": fit.held_out.rmse,
-        "test_log_density": fit.held_out.log_density,
-        "elpd_loo": fit.loo.elpd,
-        "elpd_loo_se": fit.loo.standard_error,
-        "pareto_k": fit.loo.pareto_k,
-        "khat": fit.khat,
-        "worst_rhat": NAN if diagnostics is None else diagnostics.worst_rhat,
-        "min_ess_bulk": ess,
-        "min_ess_tail": NAN if diagnostics is None else diagnostics.min_ess_tail,
-        "ess_per_second": ess / info.seconds_run if info.seconds_run > 0 else NAN,
-        "e_bfmi": NAN if diagnostics is None else diagnostics.e_bfmi,
-        "divergences": NAN if diagnostics is None else float(diagnostics.divergences),
-        "w1_to_reference": NAN if found is None or is_reference else found.distance,
-        "w1_floor": NAN if found is None else found.floor,
-        "chains": size[0],
-        "draws": size[1],
-        "seconds_compile": info.seconds_compile,
-        "seconds_run": info.seconds_run,
-    }
 
 
 def _check_same_data(posteriors: Mapping[str, Posterior]) -> None:

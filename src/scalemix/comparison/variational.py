@@ -1,6 +1,6 @@
-"""What a variational fit says of itself: has the ELBO settled, how far is the guide from the posterior, what does it predict.
+"""What a variational fit says of itself: has the ELBO settled and where, how far is the guide from the posterior, what does it predict.
 
-All three use only what the fit kept: the loss of each step, and log p(θ, y), log q(θ) and log p(yᵢ | θ) at draws of the guide.
+All of it uses only what the fit kept: the loss of each step, and log p(θ, y), log q(θ) and log p(yᵢ | θ) at draws of the guide.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalemix.comparison.distances import weight_sites
 from scalemix.comparison.loo import Loo, leave_one_out, log_likelihood_matrix
 from scalemix.comparison.psis import khat_threshold, psis
 
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior
 
-__all__ = ["ElboTrend", "elbo_trend", "guide_khat", "guide_loo"]
+__all__ = ["ElboTrend", "block_khats", "elbo", "elbo_trend", "functional_khat", "guide_khat", "guide_loo"]
 
 NUM_BATCHES = 20
 MIN_BATCHES = 5
@@ -83,6 +84,19 @@ def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float
     return ElboTrend(movement=movement, standard_error=error, window=window, converged=False, reason=reason)
 
 
+def elbo(posterior: Posterior) -> tuple[float, float]:
+    """E_q[log p(θ, y) - log q(θ)] and its Monte Carlo standard error, nats, from the draws of the guide of ``posterior``.
+
+    It is log p(y) - KL(q ‖ posterior).
+
+    Between guides of one model, in one form, the larger is the closer in KL; between models the bound's gap differs too.
+
+    Raises: ValueError for a posterior that has no guide.
+    """
+    ratios = _log_ratios(posterior).reshape(-1)
+    return float(ratios.mean()), float(ratios.std(ddof=1) / math.sqrt(ratios.size))
+
+
 def guide_khat(posterior: Posterior) -> float:
     """k-hat of the ratios p(θ, y)/q(θ) at draws of the guide: k-hat ≤ ``khat_threshold(S)`` lets them be reweighted to the posterior.
 
@@ -94,6 +108,39 @@ def guide_khat(posterior: Posterior) -> float:
     Raises: ValueError for a posterior that has no guide.
     """
     return psis(_log_ratios(posterior).reshape(-1))[1]
+
+
+def functional_khat(values: np.ndarray, log_ratios: np.ndarray) -> float:
+    """k-hat for the reweighted mean of h = ``values``, (S, k) or (S,): the tail index of rₛ ‖(hₛ - E h)/sd‖, log r = ``log_ratios``, (S,).
+
+    The variance of a self-normalized mean Σ w h/Σ w is that of r (h - E h) (delta method), so its tail, not that of r alone, says whether
+    the mean can be had: it can for a bounded h where the mean of an unbounded one is out of reach. E h is the smoothed weights' mean, sd
+    that of the draws; entries that do not vary are left out.
+
+    Source: Vehtari et al. (2024), JMLR 25, on k-hat for a function; Owen (2013), "Monte Carlo theory, methods and examples", section 9.2,
+    on the variance.
+    """
+    ratios = np.asarray(log_ratios, dtype=float)
+    weights, distance = np.exp(psis(ratios)[0]), np.zeros(ratios.size)
+    for column in np.asarray(values).reshape(ratios.size, -1).T:
+        h = column.astype(float)
+        if (sd := h.std()) > 0:
+            distance += ((h - weights @ h) / sd) ** 2
+    with np.errstate(divide="ignore"):
+        return psis(ratios + 0.5 * np.log(distance))[1]
+
+
+def block_khats(posterior: Posterior) -> dict[str, float]:
+    """``functional_khat`` of each weight site of the guide ``posterior``: can the means of its coefficients be had by reweighting?
+
+    Raises: ValueError for a posterior that has no guide.
+    """
+    ratios = _log_ratios(posterior).reshape(-1)
+    try:
+        sites = weight_sites(posterior)
+    except ValueError:  # scalars only
+        sites = ()
+    return {site: functional_khat(posterior.draws[site], ratios) for site in sites}
 
 
 def guide_loo(posterior: Posterior, *, khat: float | None = None) -> Loo:
