@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from scalemix.identified import identified_by
 from scalemix.inference import nuts
 
 Y = np.random.default_rng(5).normal(1.0, 0.7, size=6)
 SEGMENT = 8
 
 
+@identified_by("mean", "scale")
 def model(ppl: Any, y: Any = None) -> None:
     mean = ppl.sample("mean", ppl.dist.Normal(0.0, 2.0))
     scale = ppl.sample("scale", ppl.dist.LogNormal(0.0, 0.5))
@@ -29,7 +31,7 @@ def brief(**changes: Any) -> nuts.Settings:
 
 def same_bits(one: Any, other: Any) -> None:
     """Two posteriors have the same draws, statistics and densities, to the last bit."""
-    for part in ("draws", "sample_stats", "log_likelihood", "observed", "constant"):
+    for part in ("draws", "sample_stats", "log_likelihood", "identified", "observed", "constant"):
         ours, theirs = getattr(one, part), getattr(other, part)
         assert list(ours) == list(theirs)
         for name, value in ours.items():

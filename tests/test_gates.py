@@ -53,7 +53,7 @@ def test_table_of_the_known_regression(ppl: Any) -> None:
     np.testing.assert_allclose(np.exp(table.log_prob), special.softmax(log_joint(*regression(), 0.5)), atol=1e-12)
 
 
-@LANGUAGES
+@pytest.mark.parametrize("ppl", [pytest.param(in_numpyro, marks=pytest.mark.slow), in_pyro], ids=["numpyro", "pyro"])
 def test_table_with_an_unknown_noise_scale(ppl: Any) -> None:
     x, y = regression(10, 3)
     table = enumeration.table(ppl, UNKNOWN_SCALE, x, y)
@@ -62,6 +62,7 @@ def test_table_with_an_unknown_noise_scale(ppl: Any) -> None:
     assert abs(table.log_evidence - log_evidence) < 1e-9
 
 
+@pytest.mark.slow
 def test_draws_of_an_enumeration_are_independent_and_those_of_the_table() -> None:
     x, y = regression(10, 3)
     settings = nuts.Settings(num_draws=1000, num_chains=2, progress=False)
@@ -134,7 +135,8 @@ def test_gibbs_on_the_known_regression(ppl: Any, settings: gibbs.Settings) -> No
     np.testing.assert_array_less(np.abs(w.mean((0, 1)) - KNOWN_MEANS), 4 * w.std((0, 1)) / np.sqrt(ess))
 
 
-@pytest.mark.parametrize("ppl", [in_numpyro, pytest.param(in_pyro, marks=pytest.mark.slow)], ids=["numpyro", "pyro"])
+@pytest.mark.slow
+@LANGUAGES
 def test_collapsed_gibbs_with_an_unknown_noise_scale(ppl: Any) -> None:
     x, y = regression(10, 3)
     settings = gibbs.Settings(num_draws=1000 if ppl is in_numpyro else 150, num_warmup=200 if ppl is in_numpyro else 100, progress=False)

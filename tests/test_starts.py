@@ -43,6 +43,7 @@ def start_at(ppl: Any, start: Any, **changes: Any) -> sm.Posterior:
     return hmc.fit(ppl, two_modes, np.array([FAR]), seed=1, settings=settings, init_from=start)
 
 
+@pytest.mark.slow
 def test_chains_start_where_they_are_told(ppl: Any) -> None:
     each = start_at(ppl, {"place": [FAR, -FAR], "scale": 1.0})
     np.testing.assert_allclose(each.draws["place"], np.array([[FAR], [-FAR]]) * np.ones(5), atol=5.0)
@@ -93,6 +94,7 @@ def test_a_start_of_another_model_is_refused(ppl: Any) -> None:
         nuts.fit(ppl, model, Y, seed=0, settings=brief(), init_from=[1.0])  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_hmc_samples_the_posterior(ppl: Any) -> None:
     """A conjugate normal mean: posterior N(n ȳ / (n + 1), 1 / (n + 1)). The errors are those of the effective draws."""
 

@@ -193,8 +193,9 @@ def identified_quantities(
     flat = {name: draws[name].reshape(-1, *draws[name].shape[2:]) for name in structure.latents}
     found: dict[str, np.ndarray] = {}
     for name in structure.observed:
-        mean = ppl.engine.predict(model, inputs, flat, site=name, seed=seed, chunk=min(CHUNK, shape[0] * shape[1])).mean
-        found[f"{name}_mean"] = mean.reshape(*shape, *mean.shape[1:])
+        if inputs:  # without any, a model is a law and no function
+            mean = ppl.engine.predict(model, inputs, flat, site=name, seed=seed, chunk=min(CHUNK, shape[0] * shape[1])).mean
+            found[f"{name}_mean"] = mean.reshape(*shape, *mean.shape[1:])
         found[f"{name}_log_likelihood"] = log_likelihood[name].reshape(*shape, -1).sum(axis=2)
     return found | identified_sites(by, draws, structure.sites)
 
