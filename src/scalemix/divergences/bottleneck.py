@@ -38,9 +38,12 @@ def vibnet_kl_scale(gamma: float, *, num_layers: int, num_positions: int = 1) ->
 
     Structured variational Bayesian dropout is kl_scale = 1/N, that is γ = L/(2N).
 
-    Args: γ of a layer, L the number of layers with gates, ``num_positions`` as in ``vibnet``.
+    Args:
+        gamma: γ of a layer.
+        num_layers: L, the layers that have gates.
+        num_positions: as for ``vibnet``.
 
-    Raises: ValueError unless they are positive.
+    Raises: ValueError unless γ is positive, and L and ``num_positions`` are positive whole numbers.
     """
     check_positives(gamma=gamma)
     check_positive_int("num_layers", num_layers)
@@ -49,16 +52,26 @@ def vibnet_kl_scale(gamma: float, *, num_layers: int, num_positions: int = 1) ->
 
 
 def vibnet_gamma(kl_scale: float, *, num_layers: int, num_positions: int = 1) -> float:
-    """γ = L·kl_scale·num_positions/2: the inverse of ``vibnet_kl_scale``, with its errors."""
+    """γ = L·kl_scale·num_positions/2: the inverse of ``vibnet_kl_scale``.
+
+    Args:
+        kl_scale: as for ``vibnet``.
+        num_layers, num_positions: as for ``vibnet_kl_scale``.
+
+    Raises: ValueError unless ``kl_scale`` is positive, and L and ``num_positions`` are positive whole numbers.
+    """
     check_positives(kl_scale=kl_scale)
     return kl_scale / vibnet_kl_scale(1.0, num_layers=num_layers, num_positions=num_positions)
 
 
 def vibnet_layer_gamma(gamma: float, side: int, *, spatial_sum: bool = True) -> float:
-    """Net weight of a filter's log(1 + μ²/σ²), from the γ′ all layers share and the side S of the feature map (1 for dense layers).
+    """Net weight of a filter's log(1 + μ²/σ²), γᵢ = γ′/S (section 5), which can be read in two ways.
 
-    γᵢ = γ′/S (section 5) can be read in two ways. ``spatial_sum=True``, as in the released code: the penalty counts each of the S²
-    positions, so the net weight is γ′S. ``False``, as eq. 10 is printed: it is γ′/S.
+    Args:
+        gamma: γ′, which all layers share.
+        side: S of the layer's feature map, H = W = S; 1 for a dense layer.
+        spatial_sum: True, as in the released code: the penalty counts each of the S² positions, so the net weight is γ′S. False, as eq. 10
+            is printed: it is γ′/S.
 
     Raises: ValueError if γ′ is not positive or ``side`` no positive whole number.
     """

@@ -40,7 +40,9 @@ def expected_squared_error(x: Any, y: Any, weight: Any, *, noise_mean: Any = 1.0
     (1 − k)/k, Gaussian dropout 1 and α.
 
     Args:
-        x: (n, d) inputs; y: (n,) targets; weight: (d,) w.
+        x: (n, d) inputs.
+        y: (n,) targets.
+        weight: (d,) w.
         noise_mean, noise_scale: mean and standard deviation of ξ, numbers or (d,).
 
     Returns: a scalar.

@@ -121,7 +121,8 @@ def dynamic_regularizer_bound(weights: Any, *, strength: float, num_draws: int, 
     In place of eq. 7, whose √(s_p S (1 − T)/N) ‖w‖ is no bound.
 
     Args:
-        weights: an array of any shape; strength, num_draws, fraction, threshold: λ, S, s_p and T.
+        weights: an array of any shape.
+        strength, num_draws, fraction, threshold: λ, S, s_p and T.
 
     Returns: a scalar.
 
@@ -144,8 +145,10 @@ def projected_cross_entropy(
         literal  −1[y ∈ I] log softmax(z)_y: only if the true class is selected, so that misclassified cases have no gradient
 
     Args:
-        logits: (B, C) z; labels: (B,) whole numbers y.
+        logits: (B, C) z.
+        labels: (B,) whole numbers y.
         rates: (S, B, C) draws of p, or (S, B, 1), or (S,), one per draw.
+        method: as above.
         reduce: "mean" or "sum" over the draws.
         score: "value" selects large logits; "literal" is eq. 4 as printed, which selects the lowest.
         **options: select, fraction and threshold of ``selection``.

@@ -44,7 +44,7 @@ def inclusion(mean: Any, scale: Any, *, prior_inclusion: Any, slab_scale: Any, s
 
     A function of m² + σ² alone, and no calibrated inclusion probability: mean field makes it 0 or 1 where a posterior hesitates.
 
-    Arguments, shapes and errors are those of ``spike_slab``.
+    Arguments, shapes and errors as in ``spike_slab``, without ``inclusion_prob``.
     """
     _check(prior_inclusion, slab_scale, spike_scale)
     xp, *values = arrays(mean, scale, prior_inclusion, slab_scale, spike_scale)
@@ -57,7 +57,7 @@ def collapsed_spike_slab(mean: Any, scale: Any, *, prior_inclusion: Any, slab_sc
 
     Its gradient is that of ``spike_slab`` at p* held fixed (envelope theorem), so one optimizer trains m and σ and nothing gets stuck in p.
 
-    Arguments, shapes and errors are those of ``spike_slab``. Source: proposition 3.2 put into eq. 3.7.
+    Arguments, shapes and errors as in ``spike_slab``, without ``inclusion_prob``. Source: proposition 3.2 put into eq. 3.7.
     """
     _check(prior_inclusion, slab_scale, spike_scale)
     xp, *values = arrays(mean, scale, prior_inclusion, slab_scale, spike_scale)

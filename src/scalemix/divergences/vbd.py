@@ -30,7 +30,7 @@ def gaussian_uniform(log_alpha: Any) -> Any:
 def gaussian_uniform_variance(mean: Any, scale: Any, *, low: float = 0.0, high: float = math.inf) -> Any:
     """γ* = θ² + σ² held within [a, b]: where KL(N(θ, σ²) ‖ N(0, γ)) is least (VBD, eq. 16, with the bounds of eq. 11).
 
-    Arguments, shapes and errors are those of ``bounded_gaussian_uniform``.
+    Arguments, shapes and errors as in ``bounded_gaussian_uniform``.
     """
     _check_bounds(low, high)
     xp, mean, scale = arrays(mean, scale)
