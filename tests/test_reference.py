@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from scalemix import inference, noise, priors
+from scalemix import divergences, inference, noise, priors
 from scalemix.language import PPL
 from scalemix.models import __all__ as model_names
 
@@ -41,6 +41,7 @@ JUDGES = {f"scalemix.comparison.{name}" for name in ("Loo", "ReferenceRule", "en
 WITH_EQUATION = NOISES | PRIORS | MODELS | RECIPES | LIKELIHOODS | DENSITIES | FORMULAS | JUDGES
 # A law that is its own definition (a likelihood by name, the law of |w|) is nobody's formula; neither is the scale of a quantile.
 WITH_SOURCE = WITH_EQUATION - LIKELIHOODS - DENSITIES - {"scalemix.elicit_scale", "scalemix.comparison.wasserstein"}
+WITH_SOURCE |= {f"scalemix.divergences.{name}" for name in divergences.__all__ if name not in ("bernoulli", "normal")}
 EQUATION = re.compile(r"[=~∝≤]")
 AS_IN = re.compile(r"(?P<what>[Aa]rguments(?:, shapes)?(?: and errors)?) as in [`:\w]*?`+(?P<name>[\w.]+)`+")
 SOURCE = re.compile(r"[A-Z]\w+[^.]*\b(19|20)\d\d\b")  # a name, and in the same sentence a year

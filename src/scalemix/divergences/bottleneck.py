@@ -1,8 +1,8 @@
 """VIBNet's penalty on the gates N(μ, σ²) of units or filters, and the conversions between the scales it is printed and coded with.
 
-It began as a bound on mutual information, ½[log(1 + μ²/σ²) + ψ] with ψ = log E f² − E log f² (eq. 8 and 9). With ψ dropped, which is
-infinite for ReLU units, it is a regularizer: what is trained with it is no posterior, except at ``kl_scale`` = 1/N, where it is structured
-variational Bayesian dropout.
+It began as a bound on mutual information, ½[log(1 + μ²/σ²) + ψ] with ψ = log E f² − E log f²: Dai, Zhu and Wipf (2018), eq. 8
+and 9. With ψ dropped, which is infinite for ReLU units, it is a regularizer: what is trained with it is no posterior, except at
+``kl_scale`` = 1/N, where it is structured variational Bayesian dropout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ __all__ = ["vibnet", "vibnet_gamma", "vibnet_kl_scale", "vibnet_layer_gamma", "v
 
 
 def vibnet(mean: Any, scale: Any, *, kl_scale: float, num_positions: int = 1) -> Any:
-    """kl_scale · num_positions · ½ log(1 + μ²/σ²), to be summed over gates and added to the MEAN log-loss of a case (eq. 10).
+    """kl_scale · num_positions · ½ log(1 + μ²/σ²), to be summed over gates and added to the MEAN log-loss of a case.
+
+    Dai, Zhu and Wipf (2018), eq. 10.
 
     Args:
         mean, scale: μ and σ of the gates, which broadcast. The paper's "α" is μ²/σ²; that of variational dropout is its inverse.
@@ -34,9 +36,9 @@ def vibnet(mean: Any, scale: Any, *, kl_scale: float, num_positions: int = 1) ->
 
 
 def vibnet_kl_scale(gamma: float, *, num_layers: int, num_positions: int = 1) -> float:
-    """kl_scale = 2γ/(L·num_positions): the paper's loss L·mean-NLL + γ Σ log(1 + μ²/σ²) (eq. 10), divided by L.
+    """kl_scale = 2γ/(L·num_positions): the loss L·mean-NLL + γ Σ log(1 + μ²/σ²) divided by L.
 
-    Structured variational Bayesian dropout is kl_scale = 1/N, that is γ = L/(2N).
+    Dai, Zhu and Wipf (2018), eq. 10. Structured variational Bayesian dropout is kl_scale = 1/N, that is γ = L/(2N).
 
     Args:
         gamma: γ of a layer.
@@ -52,7 +54,7 @@ def vibnet_kl_scale(gamma: float, *, num_layers: int, num_positions: int = 1) ->
 
 
 def vibnet_gamma(kl_scale: float, *, num_layers: int, num_positions: int = 1) -> float:
-    """γ = L·kl_scale·num_positions/2: the inverse of ``vibnet_kl_scale``.
+    """γ = L·kl_scale·num_positions/2: the inverse of ``vibnet_kl_scale``. Source: Dai, Zhu and Wipf (2018), eq. 10.
 
     Args:
         kl_scale: as for ``vibnet``.
@@ -65,7 +67,7 @@ def vibnet_gamma(kl_scale: float, *, num_layers: int, num_positions: int = 1) ->
 
 
 def vibnet_layer_gamma(gamma: float, side: int, *, spatial_sum: bool = True) -> float:
-    """Net weight of a filter's log(1 + μ²/σ²), γᵢ = γ′/S (section 5), which can be read in two ways.
+    """Net weight of a filter's log(1 + μ²/σ²), γᵢ = γ′/S, which can be read in two ways: Dai, Zhu and Wipf (2018), section 5.
 
     Args:
         gamma: γ′, which all layers share.
@@ -81,7 +83,9 @@ def vibnet_layer_gamma(gamma: float, side: int, *, spatial_sum: bool = True) -> 
 
 
 def vibnet_profile(mean: Any, omega: Any) -> Any:
-    """ρ(μ; ω) = min_σ [log(1 + μ²/σ²) + σ²/ω] = 2|μ|/(|μ| + r) + log((2ω + μ² + |μ| r)/(2ω)), r = √(μ² + 4ω) (eq. 19, less log 2ω).
+    """ρ(μ; ω) = min_σ [log(1 + μ²/σ²) + σ²/ω] = 2|μ|/(|μ| + r) + log((2ω + μ² + |μ| r)/(2ω)), r = √(μ² + 4ω).
+
+    Dai, Zhu and Wipf (2018), eq. 19, less log 2ω.
 
     The penalty on μ once σ is where it should be, for a loss that grows by σ²/ω: from 2|μ|/√ω, an ℓ₁ penalty, to 1 + log(μ²/ω).
     The minimum is at σ² = |μ|(r − |μ|)/2.
