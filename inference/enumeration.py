@@ -60,7 +60,16 @@ class GateTable:
 
 
 def table(ppl: PPL, model: Callable[..., Any], *data: Any, num_data: int | None = None, dtype: str = "float64") -> GateTable:
-    """Sum over every setting of the gates of a linear-Gaussian layer, whose noise scale may be unknown; arguments as for ``fit``.
+    """Exact p(g | y) ∝ ∫ p(y, β, g, θ) dβ dθ of the gates of a linear-Gaussian layer, and what follows from it.
+
+    A sum over all 2ᴷ settings with the weights β integrated out (George and McCulloch, 1997, section 3); θ is one scalar, such as an
+    unknown noise scale, integrated by quadrature, or nothing.
+
+    Args:
+        ppl, model, data, num_data: as for ``fit``.
+        dtype: "float64" or "float32".
+
+    Returns: the probability of every setting, the evidence, and moments of the weights.
 
     Raises: ValueError as ``fit`` does, and if the weights cannot be integrated out, or more than one scalar site is left: ``fit`` samples
         those.
@@ -84,14 +93,21 @@ def table(ppl: PPL, model: Callable[..., Any], *data: Any, num_data: int | None 
 def fit(
     ppl: PPL, model: Callable[..., Any], *data: Any, seed: int, settings: Settings | None = None, num_data: int | None = None
 ) -> Posterior:
-    """Draw from the posterior of ``model(ppl, *data)``, whose discrete sites are at most 12 gates in {0, 1}, by summing over them.
+    """Draw from the posterior of ``model(ppl, *data)``, whose discrete sites are at most 12 gates g in {0, 1}, by summing over them.
+
+    First θ from p(θ | y) ∝ Σ_g p(y, g, θ), then g from p(g | θ, y), in a linear-Gaussian layer with its weights integrated out (George and
+    McCulloch, 1997, section 3).
 
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
+        model: ``model(ppl, *data)``, e.g. ``functools.partial(scalemix.models.linear, prior=sm.SpikeAndSlab(0.3))``.
         data: arrays, data frames or dicts of arrays; the last one is the outcome.
         seed: a whole number; the same seed gives the same draws.
         settings: ``scalemix.inference.nuts.Settings``; of a model without sites beside gates and weights only num_draws and num_chains
             matter, as its draws are independent.
         num_data: the size of the whole data set if ``data`` is a part of it (scales the likelihood in ``ppl.data_plate``).
+
+    Returns: draws (chain, draw, *event) of each site, gates as 0 and 1; of sites drawn by NUTS the sampler's statistics.
 
     Raises: ValueError for a model without gates, with other discrete sites, or with more than 12 gates, and for data that are not finite
         numbers.

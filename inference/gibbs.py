@@ -34,7 +34,9 @@ MOST_TOGETHER = 12  # 2¹² settings of one block
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(nuts.Settings):
-    """How to sample: the settings of NUTS, which moves all that is no gate, and
+    """How to sample. The settings of NUTS are those of the steps that move all that is no gate.
+
+    Other arguments as in ``scalemix.inference.nuts.Settings``.
 
     Args:
         kind: "collapsed" integrates the weights out, "nuts" samples them by NUTS, "auto" collapses where the model allows it.
@@ -63,12 +65,20 @@ class Settings(nuts.Settings):
 def fit(
     ppl: PPL, model: Callable[..., Any], *data: Any, seed: int, settings: Settings | None = None, num_data: int | None = None
 ) -> Posterior:
-    """Sample the posterior of ``model(ppl, *data)``, whose discrete sites are gates in {0, 1}.
+    """Sample the posterior p(g, θ | y) ∝ p(y | g, θ) p(g, θ) of ``model(ppl, *data)``, whose discrete sites are gates g in {0, 1}.
+
+    By turns from p(g | θ, y), with the gated weights integrated out where that can be done, and from p(θ | g, y): George and McCulloch
+    (1997), section 3.
 
     Args:
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
+        model: ``model(ppl, *data)``, e.g. ``functools.partial(scalemix.models.linear, prior=sm.SpikeAndSlab(0.3))``.
         data: arrays, data frames or dicts of arrays; the last one is the outcome.
         seed: a whole number; the same seed gives the same draws.
+        settings: how; ``None`` for the defaults.
         num_data: the size of the whole data set if ``data`` is a part of it (scales the likelihood in ``ppl.data_plate``).
+
+    Returns: draws (chain, draw, *event) of each site, gates as 0 and 1, with the sampler's statistics.
 
     Raises: ValueError for a model without gates or with other discrete sites, for kind="collapsed" where the log joint is not quadratic in
         the gated weights (the sentence says what is), for NUTS within Gibbs in Pyro, which lacks it, and for data that are not finite.

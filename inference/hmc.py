@@ -23,12 +23,16 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(SamplingSettings):
-    """How to sample: the settings of ``SamplingSettings``, and
+    """How to sample.
+
+    Other arguments as in ``scalemix.inference.nuts.Settings``, without ``max_tree_depth``.
 
     Args:
         num_steps: leapfrog steps per draw; the length then follows the adapted step size. ``None``: as many as ``trajectory_length`` takes.
         trajectory_length: of a draw, in the units of the adapted mass matrix (2π is the period of a standard normal); unused if
             ``num_steps`` is given.
+
+    Raises: ValueError for a number or a choice out of range.
     """
 
     num_steps: int | None = None
@@ -49,7 +53,10 @@ def fit(
     segment_draws: int | None = None,
     resume: bool = False,
 ) -> Posterior:
-    """Sample the posterior of ``model(ppl, *data)``; arguments and errors as in ``scalemix.inference.nuts.fit``."""
+    """Sample the posterior p(θ | y) ∝ p(y | θ) p(θ) of ``model(ppl, *data)`` by Hamiltonian Monte Carlo (Neal, 2011, section 5.3).
+
+    Arguments and errors as in ``scalemix.inference.nuts.fit``.
+    """
     return sample_posterior(
         ppl,
         model,

@@ -22,9 +22,17 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(SamplingSettings):
-    """How to sample: the settings of ``SamplingSettings``, and
+    """How to sample.
 
     Args:
+        num_warmup, num_draws, num_chains: iterations of each chain before the kept ones, kept ones, and chains.
+        target_accept_prob: below 1; higher takes smaller steps, for posteriors with funnels.
+        dense_mass: adapt a full mass matrix rather than a diagonal one.
+        init: "uniform" (within ±2 on the unconstrained space) or "prior"; ``init_from`` of ``fit`` overrules it.
+        chain_method: "auto", "parallel", "vectorized" or "sequential" (NumPyro; Pyro runs chains in sequence).
+        dtype: "float64" or "float32".
+        device: "cpu", "gpu", or "auto": the GPU if there is one and the model is large enough for it.
+        progress: show a progress bar.
         max_tree_depth: at most 2^depth leapfrog steps per draw.
 
     Raises: ValueError for a number or a choice out of range.

@@ -30,7 +30,8 @@ class Settings(PrecisionSettings):
         num_particles: draws of q per gradient.
         num_draws: draws of the fitted guide in the posterior.
         init_scale: first standard deviation of an autoguide's normals (unconstrained space).
-        dtype, device: "float64" or "float32"; "cpu" or "gpu".
+        dtype: "float64" or "float32".
+        device: "cpu", "gpu", or "auto": the GPU if there is one and the model is large enough for it.
         progress: show a progress bar.
 
     Raises: ValueError for a number or a choice out of range.

@@ -454,6 +454,13 @@ FAULTS = {
         "an error is raised and not documented",
         (REFERENCE, "-k", "errors and NormalMixture"),
     ),
+    "untold_error_elsewhere": Fault(
+        "divergences/gates.py",
+        "Arguments and errors as in ``hard_concrete``",
+        "Arguments as in ``hard_concrete``",
+        "a reference to another's arguments taken for one to its errors",
+        (REFERENCE, "-k", "errors and hard_concrete_gate"),
+    ),
     "untold_argument": Fault(
         "models/mlp.py",
         "        widths: hidden units per layer.\n",

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from scalemix import inference, noise, priors
+from scalemix import divergences, inference, noise, priors
 from scalemix.language import PPL
 from scalemix.models import __all__ as model_names
 
@@ -41,7 +41,9 @@ JUDGES = {f"scalemix.comparison.{name}" for name in ("Loo", "ReferenceRule", "en
 WITH_EQUATION = NOISES | PRIORS | MODELS | RECIPES | LIKELIHOODS | DENSITIES | FORMULAS | JUDGES
 # A law that is its own definition (a likelihood by name, the law of |w|) is nobody's formula; neither is the scale of a quantile.
 WITH_SOURCE = WITH_EQUATION - LIKELIHOODS - DENSITIES - {"scalemix.elicit_scale", "scalemix.comparison.wasserstein"}
+WITH_SOURCE |= {f"scalemix.divergences.{name}" for name in divergences.__all__ if name not in ("bernoulli", "normal")}
 EQUATION = re.compile(r"[=~∝≤]")
+AS_IN = re.compile(r"(?P<what>[Aa]rguments(?:, shapes)?(?: and errors)?) as in [`:\w]*?`+(?P<name>[\w.]+)`+")
 SOURCE = re.compile(r"[A-Z]\w+[^.]*\b(19|20)\d\d\b")  # a name, and in the same sentence a year
 
 
@@ -139,11 +141,18 @@ def entries(doc: str) -> set[str]:
 def told(doc: str) -> set[str]:
     """The arguments a docstring documents: the entries under Args, there or where it refers to ("arguments as ..."); else every word."""
     names = entries(doc)
-    other = re.search(r"[Aa]rguments(?: and errors)? as in [`:\w]*?`+([\w.]+)`+", doc)
-    if other:
-        (target,) = (key for key in NAMES if key == other[1] or key.endswith(f".{other[1]}"))
-        names |= told(docstring(target, NAMES[target]))
+    if other := referred(doc, "rguments"):
+        names |= told(other)
     return names or words(doc)
+
+
+def referred(doc: str, what: str) -> str:
+    """The docstring to which this one refers for its arguments or its errors ("arguments and errors as in ..."), or nothing."""
+    other = AS_IN.search(doc)
+    if other is None or what not in other["what"]:
+        return ""
+    (target,) = (key for key in NAMES if key == other["name"] or key.endswith(f".{other['name']}"))
+    return docstring(target, NAMES[target])
 
 
 def words(text: str) -> set[str]:
@@ -191,6 +200,7 @@ def test_its_arguments_are_documented(owner: str) -> None:
 def test_its_errors_are_documented(owner: str) -> None:
     for name, value in told_by(owner).items():
         doc, module = docstring(name, value), sys.modules[unwrapped(value).__module__]
+        doc += referred(doc, "errors")
         missing = [each for each in sorted(raised(own_source(value), module)) if each not in doc and "Raises: as" not in doc]
         assert not missing, f"{name} raises {', '.join(missing)} and does not say so: add Raises"
 
@@ -235,6 +245,18 @@ def test_what_a_language_passes_on_is_documented_at_the_protocol(kitchen: str) -
 )
 def test_what_counts_as_documented(doc: str, names: set[str]) -> None:
     assert told(doc) == names
+
+
+@pytest.mark.parametrize(
+    ("doc", "documented"),
+    [
+        ("Arguments, shapes and errors as in ``divergences.spike_slab``.", True),
+        ("Arguments as in ``divergences.spike_slab``.", False),
+        ("Arguments and errors as in ``divergences.gaussian_uniform``, which raises none.", False),
+    ],
+)
+def test_what_counts_as_an_error_documented_elsewhere(doc: str, documented: bool) -> None:
+    assert ("ValueError" in referred(doc, "errors")) == documented
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,9 @@ class Engine(Protocol):
         """Warm up on ``model`` given ``data`` under ``settings``, by ``seed``, then draw in pieces; each is yielded as soon as it exists.
 
         Args:
+            model, data, seed: as in every method.
             kernel: "nuts" or "hmc".
+            settings: those of ``scalemix.inference.nuts``, or of ``scalemix.inference.hmc``.
             chain_method: as ``chain_method`` chose it.
             initial: site to (chain, *event), where the chains start; sites that are missing start at random.
             segment: the most draws per chain in one piece.

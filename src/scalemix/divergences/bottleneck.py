@@ -1,8 +1,8 @@
 """VIBNet's penalty on the gates N(μ, σ²) of units or filters, and the conversions between the scales it is printed and coded with.
 
-It began as a bound on mutual information, ½[log(1 + μ²/σ²) + ψ] with ψ = log E f² − E log f² (eq. 8 and 9). With ψ dropped, which is
-infinite for ReLU units, it is a regularizer: what is trained with it is no posterior, except at ``kl_scale`` = 1/N, where it is structured
-variational Bayesian dropout.
+It began as a bound on mutual information, ½[log(1 + μ²/σ²) + ψ] with ψ = log E f² − E log f²: Dai, Zhu and Wipf (2018), eq. 8
+and 9. With ψ dropped, which is infinite for ReLU units, it is a regularizer: what is trained with it is no posterior, except at
+``kl_scale`` = 1/N, where it is structured variational Bayesian dropout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ __all__ = ["vibnet", "vibnet_gamma", "vibnet_kl_scale", "vibnet_layer_gamma", "v
 
 
 def vibnet(mean: Any, scale: Any, *, kl_scale: float, num_positions: int = 1) -> Any:
-    """kl_scale · num_positions · ½ log(1 + μ²/σ²), to be summed over gates and added to the MEAN log-loss of a case (eq. 10).
+    """kl_scale · num_positions · ½ log(1 + μ²/σ²), to be summed over gates and added to the MEAN log-loss of a case.
+
+    Dai, Zhu and Wipf (2018), eq. 10.
 
     Args:
         mean, scale: μ and σ of the gates, which broadcast. The paper's "α" is μ²/σ²; that of variational dropout is its inverse.
@@ -34,13 +36,16 @@ def vibnet(mean: Any, scale: Any, *, kl_scale: float, num_positions: int = 1) ->
 
 
 def vibnet_kl_scale(gamma: float, *, num_layers: int, num_positions: int = 1) -> float:
-    """kl_scale = 2γ/(L·num_positions): the paper's loss L·mean-NLL + γ Σ log(1 + μ²/σ²) (eq. 10), divided by L.
+    """kl_scale = 2γ/(L·num_positions): the loss L·mean-NLL + γ Σ log(1 + μ²/σ²) divided by L.
 
-    Structured variational Bayesian dropout is kl_scale = 1/N, that is γ = L/(2N).
+    Dai, Zhu and Wipf (2018), eq. 10. Structured variational Bayesian dropout is kl_scale = 1/N, that is γ = L/(2N).
 
-    Args: γ of a layer, L the number of layers with gates, ``num_positions`` as in ``vibnet``.
+    Args:
+        gamma: γ of a layer.
+        num_layers: L, the layers that have gates.
+        num_positions: as for ``vibnet``.
 
-    Raises: ValueError unless they are positive.
+    Raises: ValueError unless γ is positive, and L and ``num_positions`` are positive whole numbers.
     """
     check_positives(gamma=gamma)
     check_positive_int("num_layers", num_layers)
@@ -49,16 +54,26 @@ def vibnet_kl_scale(gamma: float, *, num_layers: int, num_positions: int = 1) ->
 
 
 def vibnet_gamma(kl_scale: float, *, num_layers: int, num_positions: int = 1) -> float:
-    """γ = L·kl_scale·num_positions/2: the inverse of ``vibnet_kl_scale``, with its errors."""
+    """γ = L·kl_scale·num_positions/2: the inverse of ``vibnet_kl_scale``. Source: Dai, Zhu and Wipf (2018), eq. 10.
+
+    Args:
+        kl_scale: as for ``vibnet``.
+        num_layers, num_positions: as for ``vibnet_kl_scale``.
+
+    Raises: ValueError unless ``kl_scale`` is positive, and L and ``num_positions`` are positive whole numbers.
+    """
     check_positives(kl_scale=kl_scale)
     return kl_scale / vibnet_kl_scale(1.0, num_layers=num_layers, num_positions=num_positions)
 
 
 def vibnet_layer_gamma(gamma: float, side: int, *, spatial_sum: bool = True) -> float:
-    """Net weight of a filter's log(1 + μ²/σ²), from the γ′ all layers share and the side S of the feature map (1 for dense layers).
+    """Net weight of a filter's log(1 + μ²/σ²), γᵢ = γ′/S, which can be read in two ways: Dai, Zhu and Wipf (2018), section 5.
 
-    γᵢ = γ′/S (section 5) can be read in two ways. ``spatial_sum=True``, as in the released code: the penalty counts each of the S²
-    positions, so the net weight is γ′S. ``False``, as eq. 10 is printed: it is γ′/S.
+    Args:
+        gamma: γ′, which all layers share.
+        side: S of the layer's feature map, H = W = S; 1 for a dense layer.
+        spatial_sum: True, as in the released code: the penalty counts each of the S² positions, so the net weight is γ′S. False, as eq. 10
+            is printed: it is γ′/S.
 
     Raises: ValueError if γ′ is not positive or ``side`` no positive whole number.
     """
@@ -68,7 +83,9 @@ def vibnet_layer_gamma(gamma: float, side: int, *, spatial_sum: bool = True) -> 
 
 
 def vibnet_profile(mean: Any, omega: Any) -> Any:
-    """ρ(μ; ω) = min_σ [log(1 + μ²/σ²) + σ²/ω] = 2|μ|/(|μ| + r) + log((2ω + μ² + |μ| r)/(2ω)), r = √(μ² + 4ω) (eq. 19, less log 2ω).
+    """ρ(μ; ω) = min_σ [log(1 + μ²/σ²) + σ²/ω] = 2|μ|/(|μ| + r) + log((2ω + μ² + |μ| r)/(2ω)), r = √(μ² + 4ω).
+
+    Dai, Zhu and Wipf (2018), eq. 19, less log 2ω.
 
     The penalty on μ once σ is where it should be, for a loss that grows by σ²/ω: from 2|μ|/√ω, an ℓ₁ penalty, to 1 + log(μ²/ω).
     The minimum is at σ² = |μ|(r − |μ|)/2.

@@ -1,6 +1,6 @@
 """The pieces of Monte Carlo dropout's objective, a bound of marginal MAP, and of concrete dropout's.
 
-    log p(W | D) ≥ E_ξ log p(y | X, W, Ξ) − Σ w²/(2σ₀²) + constant        (multiplicative noise as a scale mixture, eq. 9-11)
+    log p(W | D) ≥ E_ξ log p(y | X, W, Ξ) − Σ w²/(2σ₀²) + constant        (Nalisnick and Smyth, 2018, eq. 9-11)
 
 The first term is what dropout training estimates; for a linear model with Gaussian noise it has a closed form.
 """
@@ -17,6 +17,8 @@ __all__ = ["concrete_dropout", "expected_squared_error", "ridge"]
 
 def ridge(weight: Any, *, base_scale: float = math.inf) -> Any:
     """w²/(2σ₀²), which is −log N(w; 0, σ₀²) less its constant: weight decay λ = 1/(2σ₀²) on the SUMMED loss; 0 for σ₀ = ∞.
+
+    Nalisnick and Smyth (2018), eq. 10 and 11.
 
     Args:
         weight: of any shape.
@@ -37,10 +39,12 @@ def expected_squared_error(x: Any, y: Any, weight: Any, *, noise_mean: Any = 1.0
 
     One ξ for the data or a fresh one for each example: this expectation is the same. Divided by the observation noise's variance it is the
     negative of the bound's first term, less a constant. Inverted Bernoulli gates kept with probability k have mean 1 and variance
-    (1 − k)/k, Gaussian dropout 1 and α.
+    (1 − k)/k, Gaussian dropout 1 and α. Of Bernoulli gates it is in Srivastava et al. (2014), section 9.1.
 
     Args:
-        x: (n, d) inputs; y: (n,) targets; weight: (d,) w.
+        x: (n, d) inputs.
+        y: (n,) targets.
+        weight: (d,) w.
         noise_mean, noise_scale: mean and standard deviation of ξ, numbers or (d,).
 
     Returns: a scalar.

@@ -1,6 +1,8 @@
 """The dynamic regularizer and the projected cross-entropy: penalties on what a softmax of random sharpness selects.
 
-    P(wⱼ) = softmax_j(pⱼ u(wⱼ)),  pⱼ ~ U(0, 1),        R = λ Σₛ ‖Iₛ∘w‖²,  Iₛ what draw s selects        (eq. 3-6, algorithm 1)
+    P(wⱼ) = softmax_j(pⱼ u(wⱼ)),  pⱼ ~ U(0, 1),        R = λ Σₛ ‖Iₛ∘w‖²,  Iₛ what draw s selects
+
+Kori and Sharma (2019), "Dynamic Regularizer with an Informative Prior", arXiv:1910.14241, eq. 3-6 and algorithm 1.
 
 No posterior: what is penalized depends on w and on its past, and exp(−R) cannot be integrated. The paper contradicts itself in several
 places, and each reading is an option here; defaults are the readings that do what its text says. Draws of p are handed in, so that both
@@ -40,7 +42,7 @@ def selection(
 ) -> Any:
     """What each draw selects among the entries of the last axis: 1 or 0, a constant to gradients (that of an indicator is 0).
 
-    P = α softmax(p u(w)) + (1 − α) softmax(p u(w_old)) (eq. 4 and 5).
+    P = α softmax(p u(w)) + (1 − α) softmax(p u(w_old)): Kori and Sharma (2019), eq. 4 and 5.
 
     Args:
         values: (..., n) weights, or logits of a batch.
@@ -77,7 +79,9 @@ def selection(
 def dynamic_regularizer(
     weights: Any, rates: Any, *, strength: float, previous: Any = None, form: str = "squared", scope: str = "layer", **options: Any
 ) -> Any:
-    """R = λ Σₛ ‖Iₛ∘w‖² (eq. 3, algorithm 1) or λ Σₛ ‖Iₛ∘w‖ (eq. 6). The squared form is the ridge λ Σⱼ cⱼ wⱼ², cⱼ draws selecting j.
+    """R = λ Σₛ ‖Iₛ∘w‖² or λ Σₛ ‖Iₛ∘w‖. The squared form is the ridge λ Σⱼ cⱼ wⱼ², cⱼ draws selecting j.
+
+    Kori and Sharma (2019), eq. 3 and 6, algorithm 1.
 
     Args:
         weights: an array, or a sequence of them, one per layer.
@@ -118,10 +122,11 @@ def dynamic_regularizer_bound(weights: Any, *, strength: float, num_draws: int, 
     """λ S √(s_p (1 − T)) ‖w‖ ≥ E R of the norm form, if each entry is selected with probability s_p (1 − T).
 
     That is so if a share s_p of P is uniform on (0, 1) and the rest is 0. By Jensen's inequality.
-    In place of eq. 7, whose √(s_p S (1 − T)/N) ‖w‖ is no bound.
+    In place of eq. 7 of Kori and Sharma (2019), whose √(s_p S (1 − T)/N) ‖w‖ is no bound.
 
     Args:
-        weights: an array of any shape; strength, num_draws, fraction, threshold: λ, S, s_p and T.
+        weights: an array of any shape.
+        strength, num_draws, fraction, threshold: λ, S, s_p and T.
 
     Returns: a scalar.
 
@@ -138,14 +143,18 @@ def dynamic_regularizer_bound(weights: Any, *, strength: float, num_draws: int, 
 def projected_cross_entropy(
     logits: Any, labels: Any, rates: Any, *, method: str = "union", reduce: str = "mean", score: str = "value", **options: Any
 ) -> Any:
-    """Cross-entropy over the classes that the selection law picks (section 2.7, which has no formula). Not a likelihood of y.
+    """Cross-entropy over the classes that the selection law picks. Not a likelihood of y.
+
+    Kori and Sharma (2019), section 2.7, which has no formula. Two readings:
 
         union    −log[e^{z_y}/Σ_{k ∈ I ∪ {y}} e^{z_k}]: over the selected classes and the true one
         literal  −1[y ∈ I] log softmax(z)_y: only if the true class is selected, so that misclassified cases have no gradient
 
     Args:
-        logits: (B, C) z; labels: (B,) whole numbers y.
+        logits: (B, C) z.
+        labels: (B,) whole numbers y.
         rates: (S, B, C) draws of p, or (S, B, 1), or (S,), one per draw.
+        method: as above.
         reduce: "mean" or "sum" over the draws.
         score: "value" selects large logits; "literal" is eq. 4 as printed, which selects the lowest.
         **options: select, fraction and threshold of ``selection``.

@@ -15,7 +15,9 @@ __all__ = ["hard_concrete", "hard_concrete_gate"]
 
 
 def hard_concrete(log_alpha: Any, *, temperature: float = 2.0 / 3.0, low: float = -0.1, high: float = 1.1) -> Any:
-    """P(z ≠ 0) = σ(log a − T log(−γ/ζ)), the expected L₀ norm of a gate (eq. 12): a penalty, to be weighted and summed over gates.
+    """P(z ≠ 0) = σ(log a − T log(−γ/ζ)), the expected L₀ norm of a gate: a penalty, to be weighted and summed over gates.
+
+    Louizos, Welling and Kingma (2018), eq. 12.
 
     Args:
         log_alpha: log a of any shape; no noise-to-signal ratio, in spite of its name in the paper.
@@ -31,7 +33,10 @@ def hard_concrete(log_alpha: Any, *, temperature: float = 2.0 / 3.0, low: float 
 
 
 def hard_concrete_gate(log_alpha: Any, *, low: float = -0.1, high: float = 1.1) -> Any:
-    """The gate used at test time, min(1, max(0, σ(log a)(ζ − γ) + γ)) (eq. 13). Arguments and errors as in ``hard_concrete``."""
+    """The gate used at test time, min(1, max(0, σ(log a)(ζ − γ) + γ)): Louizos, Welling and Kingma (2018), eq. 13.
+
+    Arguments and errors as in ``hard_concrete``, without ``temperature``.
+    """
     _check(1.0, low, high)
     xp, location = arrays(log_alpha)
     return clip(xp, xp.sigmoid(location) * (high - low) + low, 0.0, 1.0)

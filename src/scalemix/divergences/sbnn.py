@@ -21,8 +21,8 @@ __all__ = ["collapsed_spike_slab", "inclusion", "minibatch_weights", "spike_slab
 def spike_slab(mean: Any, scale: Any, inclusion_prob: Any, *, prior_inclusion: Any, slab_scale: Any, spike_scale: Any) -> Any:
     """KL(N(m, σ²) Bern(p) ‖ π(w, z)) = KL(p ‖ π) + p KL(N(m, σ²) ‖ N(0, τ₁²)) + (1 − p) KL(N(m, σ²) ‖ N(0, τ₀²)).
 
-    It is R − ½ with the R of eq. 3.7 of the paper, whose ½ is a constant; with it left out ELBOs compare with those of other methods.
-    Gradients are finite at p = 0 and p = 1.
+    It is R − ½ with the R of Saha, Liu and Liang (2024), eq. 3.7, whose ½ is a constant; with it left out ELBOs compare with those of
+    other methods. Gradients are finite at p = 0 and p = 1.
 
     Args:
         mean, scale, inclusion_prob: m, σ and p, which broadcast, of NumPy, torch or JAX arrays.
@@ -40,11 +40,13 @@ def spike_slab(mean: Any, scale: Any, inclusion_prob: Any, *, prior_inclusion: A
 
 
 def inclusion(mean: Any, scale: Any, *, prior_inclusion: Any, slab_scale: Any, spike_scale: Any) -> Any:
-    """p* = σ(logit π − log(τ₁/τ₀) + ½(m² + σ²)(τ₀⁻² − τ₁⁻²)): the p at which ``spike_slab`` is least (proposition 3.2, eq. 3.8).
+    """p* = σ(logit π − log(τ₁/τ₀) + ½(m² + σ²)(τ₀⁻² − τ₁⁻²)): the p at which ``spike_slab`` is least.
+
+    Saha, Liu and Liang (2024), proposition 3.2, eq. 3.8.
 
     A function of m² + σ² alone, and no calibrated inclusion probability: mean field makes it 0 or 1 where a posterior hesitates.
 
-    Arguments, shapes and errors are those of ``spike_slab``.
+    Arguments, shapes and errors as in ``spike_slab``, without ``inclusion_prob``.
     """
     _check(prior_inclusion, slab_scale, spike_scale)
     xp, *values = arrays(mean, scale, prior_inclusion, slab_scale, spike_scale)
@@ -57,7 +59,9 @@ def collapsed_spike_slab(mean: Any, scale: Any, *, prior_inclusion: Any, slab_sc
 
     Its gradient is that of ``spike_slab`` at p* held fixed (envelope theorem), so one optimizer trains m and σ and nothing gets stuck in p.
 
-    Arguments, shapes and errors are those of ``spike_slab``. Source: proposition 3.2 put into eq. 3.7.
+    Arguments, shapes and errors as in ``spike_slab``, without ``inclusion_prob``.
+
+    Source: Saha, Liu and Liang (2024), proposition 3.2 put into eq. 3.7.
     """
     _check(prior_inclusion, slab_scale, spike_scale)
     xp, *values = arrays(mean, scale, prior_inclusion, slab_scale, spike_scale)
@@ -65,7 +69,7 @@ def collapsed_spike_slab(mean: Any, scale: Any, *, prior_inclusion: Any, slab_sc
 
 
 def minibatch_weights(num_batches: int, *, method: str = "uniform") -> NDArray[Any]:
-    """Share rᵢ of the KL that minibatch i = 1, ..., M carries; they sum to 1.
+    """Share rᵢ of the KL that minibatch i = 1, ..., M carries; they sum to 1: Saha, Liu and Liang (2024), section 4.
 
         uniform    rᵢ = 1/M (eq. 4.2)
         geometric  rᵢ = 2^{M−i}/(2^M − 1) (eq. 4.3, whose printed denominator 2^{M−1} does not sum to 1)

@@ -15,7 +15,7 @@ NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)  # of N(0, 1)
 def normal(mean: Any, scale: Any, *, prior_mean: Any = 0.0, prior_scale: Any = 1.0) -> Any:
     """KL(N(m, σ²) ‖ N(m₀, σ₀²)) = ½[(m − m₀)²/σ₀² + σ²/σ₀² − 1] − log(σ/σ₀).
 
-    Also that of two log-normal laws, with m and σ of the logarithm. Equation 14 of VBD is the case m₀ = 0, σ₀² = γ, σ² = α m².
+    Also that of two log-normal laws, with m and σ of the logarithm. Liu et al. (2019), eq. 14, is the case m₀ = 0, σ₀² = γ, σ² = α m².
 
     Args:
         mean, scale, prior_mean, prior_scale: m, σ, m₀, σ₀; shapes that broadcast, of NumPy, torch or JAX arrays.
@@ -69,7 +69,15 @@ def log_normal_gamma(loc: Any, scale: Any, *, concentration: Any = 0.5, prior_sc
 def log_normal_inverse_gamma(loc: Any, scale: Any, *, concentration: Any = 0.5, prior_scale: Any = 1.0) -> Any:
     """KL(LogN(μ, σ²) ‖ InvGamma(a, b)) = log Γ(a) − a(log b − μ) + b e^{−μ + σ²/2} − log σ − ½ log 2πe: that of 1/x to Gamma(a, 1/b).
 
-    With a = ½, b = 1 it is the second half of a half-Cauchy scale: see ``log_normal_gamma``, whose arguments, shapes and errors it has.
+    With a = ½, b = 1 it is the second half of a half-Cauchy scale (Louizos, Ullrich and Welling, 2017): see ``log_normal_gamma``.
+
+    Args:
+        loc, scale: μ, σ of log x, which broadcast.
+        concentration, prior_scale: a, b.
+
+    Returns: elementwise.
+
+    Raises: ValueError if a or b is a number that is not positive.
     """
     check_positives(concentration=concentration, prior_scale=prior_scale)
     _, loc, scale, b = arrays(loc, scale, prior_scale)

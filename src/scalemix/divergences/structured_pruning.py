@@ -25,8 +25,8 @@ FAR = 3.0  # standard deviations from the interval to μ beyond which the contin
 def truncated_log_uniform(loc: Any, scale: Any, *, low: float = -20.0, high: float = 0.0) -> Any:
     """KL(TruncN(μ, σ²; [a, b]) ‖ U[a, b]) = log((b − a)/σ) − ½ log 2πe − log Z − [α φ(α) − β φ(β)]/(2Z),
 
-    α = (a − μ)/σ, β = (b − μ)/σ, Z = Φ(β) − Φ(α) (eq. 10). Two forms that do not cancel replace it where [a, b] lies in a tail of the
-    normal law, and where it is short beside σ.
+    α = (a − μ)/σ, β = (b − μ)/σ, Z = Φ(β) − Φ(α): Neklyudov et al. (2017), eq. 10. Two forms that do not cancel replace it where
+    [a, b] lies in a tail of the normal law, and where it is short beside σ.
 
     Args:
         loc, scale: μ and σ of log θ before it is truncated, which broadcast.
@@ -52,8 +52,9 @@ def truncated_log_uniform(loc: Any, scale: Any, *, low: float = -20.0, high: flo
 def truncated_log_uniform_moments(loc: Any, scale: Any, *, low: float = -20.0, high: float = 0.0) -> tuple[Any, Any]:
     """(E[θ], E[θ]/√Var[θ]) of θ with log θ ~ TruncN(μ, σ²; [a, b]): what multiplies a unit at test time, and what it is dropped by (< 1).
 
-    E[θᵏ] = e^{kμ + k²σ²/2} [Φ(β − kσ) − Φ(α − kσ)]/Z (eq. 16). In NumPy: nothing is trained with it. Otherwise the arguments, shapes and
-    errors are those of ``truncated_log_uniform``.
+    E[θᵏ] = e^{kμ + k²σ²/2} [Φ(β − kσ) − Φ(α − kσ)]/Z (Neklyudov et al., 2017, eq. 16). In NumPy: nothing is trained with it.
+
+    Arguments, shapes and errors as in ``truncated_log_uniform``.
     """
     _check(low, high)
     loc, scale = np.asarray(loc, dtype=float), np.asarray(scale, dtype=float)

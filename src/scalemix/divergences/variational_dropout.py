@@ -1,4 +1,4 @@
-"""Variational dropout: q(w) = N(θ, α θ²) against the improper log-uniform prior p(w) ∝ 1/|w| (VBD, eq. 7 and 8)."""
+"""Variational dropout: q(w) = N(θ, α θ²) against the improper log-uniform prior p(w) ∝ 1/|w| (Liu et al., 2019, eq. 7 and 8)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ __all__ = ["bounded_gaussian_uniform", "gaussian_uniform", "gaussian_uniform_var
 
 
 def gaussian_uniform(log_alpha: Any) -> Any:
-    """min_γ KL(N(θ, α θ²) ‖ N(0, γ)) = ½ log(1 + 1/α), γ* = (1 + α) θ² (VBD, eq. 16 and 17, proposition 3).
+    """min_γ KL(N(θ, α θ²) ‖ N(0, γ)) = ½ log(1 + 1/α), γ* = (1 + α) θ².
+
+    Liu et al. (2019), eq. 16 and 17, proposition 3.
 
     Args:
         log_alpha: log α of any shape, held within ±12 (``log_alpha(mean, scale)``).
@@ -28,9 +30,11 @@ def gaussian_uniform(log_alpha: Any) -> Any:
 
 
 def gaussian_uniform_variance(mean: Any, scale: Any, *, low: float = 0.0, high: float = math.inf) -> Any:
-    """γ* = θ² + σ² held within [a, b]: where KL(N(θ, σ²) ‖ N(0, γ)) is least (VBD, eq. 16, with the bounds of eq. 11).
+    """γ* = θ² + σ² held within [a, b]: where KL(N(θ, σ²) ‖ N(0, γ)) is least.
 
-    Arguments, shapes and errors are those of ``bounded_gaussian_uniform``.
+    Liu et al. (2019), eq. 16, with the bounds of eq. 11.
+
+    Arguments, shapes and errors as in ``bounded_gaussian_uniform``.
     """
     _check_bounds(low, high)
     xp, mean, scale = arrays(mean, scale)
@@ -40,7 +44,8 @@ def gaussian_uniform_variance(mean: Any, scale: Any, *, low: float = 0.0, high: 
 def bounded_gaussian_uniform(mean: Any, scale: Any, *, low: float = 0.0, high: float = math.inf) -> Any:
     """min over γ in [a, b] of KL(N(θ, σ²) ‖ N(0, γ)) = ½ log(γ*/σ²) + (θ² + σ²)/(2γ*) − ½, γ* = θ² + σ² held within [a, b].
 
-    Within the bounds it is ½ log(1 + θ²/σ²), here for any θ and σ, not only where |log α| ≤ 12.
+    Liu et al. (2019), eq. 14 and 16, with the bounds of eq. 11. Within them it is ½ log(1 + θ²/σ²), here for any θ and σ, not only where
+    |log α| ≤ 12.
 
     Args:
         mean, scale: θ and σ, which broadcast, of NumPy, torch or JAX arrays.
