@@ -85,7 +85,7 @@ def _combinations() -> Iterator[Combination]:
 
 COMBINATIONS = list(_combinations())
 IDS = [f"{i}-{drawn.id}" for i, drawn in enumerate(COMBINATIONS)]
-NUM_FAST = 5  # of those whose log joints are compared: what JAX compiles for one takes some seconds
+NUM_FAST = 5  # what JAX compiles for one, and a quadrature of several noises, take some seconds
 each_combination = pytest.mark.parametrize("drawn", COMBINATIONS, ids=IDS)
 each_in_turn = pytest.mark.parametrize(
     "drawn",
@@ -111,7 +111,7 @@ def test_they_are_twenty_and_have_every_noise_form_and_language() -> None:
     assert len({drawn.layout.shape for drawn in COMBINATIONS}) > 1
 
 
-@each_combination
+@each_in_turn
 def test_density_and_moments(drawn: Combination) -> None:
     """∫ p = 1 − P(w = 0), and E|w|^½, which every noise has, is the product of those of the parts; E w² where there is one."""
     prior = drawn.prior

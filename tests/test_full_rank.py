@@ -80,6 +80,7 @@ def comparison(full: Any) -> Any:
     return sm.compare(fits)
 
 
+@pytest.mark.slow
 def test_mean_field_is_called_too_narrow_by_the_report(comparison: Any, tmp_path: Any) -> None:
     told = {sentence.split(":")[0].split(",")[0]: sentence for sentence in comparison.verdicts}
     assert "is a valid reference" in told["ridge"]

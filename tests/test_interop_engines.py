@@ -27,8 +27,14 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 NUMPYRO_GUIDES = (
-    "AutoNormal", "AutoDelta", "AutoDiagonalNormal", "AutoMultivariateNormal", "AutoLowRankMultivariateNormal",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("AutoLaplaceApproximation", "AutoIAFNormal", "AutoBNAFNormal", "AutoDAIS")),
+    "AutoNormal", "AutoDelta", "AutoDiagonalNormal",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in (
+            "AutoMultivariateNormal", "AutoLowRankMultivariateNormal", "AutoLaplaceApproximation", "AutoIAFNormal", "AutoBNAFNormal",
+            "AutoDAIS",
+        )
+    ),
 )  # fmt: skip
 PYRO_GUIDES = (
     "AutoNormal", "AutoDelta", "AutoDiagonalNormal", "AutoMultivariateNormal", "AutoLowRankMultivariateNormal",

@@ -213,6 +213,7 @@ def test_expanded(expanded: Posterior, name: str) -> None:
     check(expanded, name, error=0.03, r_hat=1.01)
 
 
+@pytest.mark.slow
 def test_expanded_horseshoe_regression() -> None:
     posterior = sample(in_numpyro, ("I19",), "expanded", replicates=20, seed=2, num_warmup=300, num_draws=300, target_accept_prob=0.8)
     check(posterior, "I19", error=0.03, r_hat=1.01)
@@ -224,6 +225,7 @@ def test_hierarchical() -> None:
         check(posterior, name, error=0.03, r_hat=1.01)
 
 
+@pytest.mark.slow
 def test_hierarchical_half_cauchy_is_a_funnel(expanded: Posterior) -> None:
     """p(w | ξ) is ever narrower as ξ → 0, and steps that fit its mouth never enter its neck: of P(ξ < 0.01 | y) = 0.0042 next to nothing is
     found. R-hat is content, the divergences are not. The expanded form goes in."""
@@ -236,6 +238,7 @@ def test_hierarchical_half_cauchy_is_a_funnel(expanded: Posterior) -> None:
     assert posterior.sample_stats["diverging"].mean() > 0.01
 
 
+@pytest.mark.slow
 def test_pyro() -> None:
     settings = {"num_warmup": 60, "target_accept_prob": 0.8}
     short = sample(in_pyro, ("I1", "I12"), "expanded", replicates=60, seed=5, num_draws=60, max_tree_depth=4, **settings)
