@@ -68,7 +68,7 @@ def test_draws_of_an_atom_and_of_what_is_beside_it(name: str, language: str) -> 
 TIED_ROWS = [(name, form) for name, row in NOISES.items() if len(row.tied_forms) > 1 for form in row.tied_forms]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "form"), TIED_ROWS, ids=[f"{name}-{form}" for name, form in TIED_ROWS])
 def test_tied_draws_share_their_noise_and_have_its_law(name: str, form: str, language: str) -> None:
     """w (n, 2, 2) tied per "in": each entry has the law of w, and two of one row are two normals times one ξ, whose ratio is Cauchy."""

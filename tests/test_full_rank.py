@@ -94,6 +94,7 @@ def test_mean_field_is_called_too_narrow_by_the_report(comparison: Any, tmp_path
     assert comparison.contrasts["ridge mean field"].sd_ratio == pytest.approx(narrowing, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_elbo_orders_the_families(comparison: Any) -> None:
     """Each holds the one before it; mean field of a normal posterior misses ½ log(Π precision_ii |cov|) nats."""
     elbos = comparison.table["elbo"]
