@@ -101,7 +101,7 @@ def float64() -> Iterator[None]:
         yield
 
 
-# A network under each prior in one form; in its other forms it says of the prior what the linear model says, and JAX compiles it for a second.
+# A network under each prior in one form: in its other forms it says what the linear model says, and JAX compiles it for a second.
 FAST = [case for case in CASES if case.model_name != "mlp" or case.form == "expanded" or case.prior_name in ("laplace", "shared_gate")]
 
 
