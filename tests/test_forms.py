@@ -65,11 +65,17 @@ def test_draws_of_an_atom_and_of_what_is_beside_it(name: str, language: str) -> 
     assert p_value(prior, 1.05 * w[w != 0]) < P_VALUE
 
 
-TIED_ROWS = [(name, form) for name, row in NOISES.items() if len(row.tied_forms) > 1 for form in row.tied_forms]
+TIED_ROWS = [
+    pytest.param(name, form, language, id=f"{name}-{form}-{language}", marks=[pytest.mark.slow] if slow else [])
+    for name, row in NOISES.items()
+    if len(row.tied_forms) > 1
+    for form in row.tied_forms
+    for language in LANGUAGES
+    for slow in [language == "numpyro" and name not in ("bernoulli_low", "rayleigh")]  # JAX compiles each for a second
+]
 
 
-@pytest.mark.parametrize("language", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("name", "form"), TIED_ROWS, ids=[f"{name}-{form}" for name, form in TIED_ROWS])
+@pytest.mark.parametrize(("name", "form", "language"), TIED_ROWS)
 def test_tied_draws_share_their_noise_and_have_its_law(name: str, form: str, language: str) -> None:
     """w (n, 2, 2) tied per "in": each entry has the law of w, and two of one row are two normals times one ξ, whose ratio is Cauchy."""
     prior = ScaleMixture(NOISES[name].noise.per("in"), base_scale=1.3)
