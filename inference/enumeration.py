@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
-from scalemix.fitting import MOST_GATES, build_posterior, inspect, place
+from scalemix.fitting import MOST_GATES, PrecisionSettings, build_posterior, in_force, inspect, place
 from scalemix.gate_sweep import Forms, all_settings, form_at, log_evidence, make_forms
 from scalemix.gated import GatedLayer, check_gates, find_layer, split_gates
 from scalemix.inference.nuts import Settings
-from scalemix.language import NutsRun, Structure, num_data_scope
+from scalemix.language import NutsRun, Structure
 from scalemix.posterior import Posterior
 from scalemix.sampling import nuts_run
 from scalemix.scalar_law import NODES, draw_scalar, scalar_nodes
@@ -74,20 +74,16 @@ def table(ppl: PPL, model: Callable[..., Any], *data: Any, num_data: int | None 
     Raises: ValueError as ``fit`` does, and if the weights cannot be integrated out, or more than one scalar site is left: ``fit`` samples
         those.
     """
-    token = num_data_scope.set(num_data)
-    try:
-        with ppl.engine.precision(dtype, "cpu"):
-            arrays, structure, prior = _look(ppl, model, data, seed=0)
-            layer, reason = find_layer(ppl, model, arrays, structure, prior, dtype=dtype)
-            if layer is not None and not layer.others:
-                return _table(layer, list(_forms(layer)({}, 1)), np.zeros(1))
-            nodes = None if layer is None else _nodes(structure, layer, prior)
-            if layer is None or nodes is None:
-                reason = reason or f"the latent sites {', '.join(map(repr, layer.others if layer else ()))} are left, and not one scalar"
-                raise ValueError(f"no table of the gates: {reason}; use scalemix.inference.enumeration.fit")
-            return _table(layer, nodes.forms, nodes.log_volume)
-    finally:
-        num_data_scope.reset(token)
+    with in_force(ppl, PrecisionSettings(dtype=dtype), num_data):
+        arrays, structure, prior = _look(ppl, model, data, seed=0)
+        layer, reason = find_layer(ppl, model, arrays, structure, prior, dtype=dtype)
+        if layer is not None and not layer.others:
+            return _table(layer, list(_forms(layer)({}, 1)), np.zeros(1))
+        nodes = None if layer is None else _nodes(structure, layer, prior)
+        if layer is None or nodes is None:
+            reason = reason or f"the latent sites {', '.join(map(repr, layer.others if layer else ()))} are left, and not one scalar"
+            raise ValueError(f"no table of the gates: {reason}; use scalemix.inference.enumeration.fit")
+        return _table(layer, nodes.forms, nodes.log_volume)
 
 
 def fit(
@@ -113,20 +109,16 @@ def fit(
         numbers.
     """
     settings, _ = place(ppl, model, data, Settings() if settings is None else settings, seed=seed)
-    token = num_data_scope.set(num_data)
-    try:
-        with ppl.engine.precision(settings.dtype, settings.device):
-            arrays, structure, prior = _look(ppl, model, data, seed=seed)
-            layer, _ = find_layer(ppl, model, arrays, structure, prior, dtype=settings.dtype)
-            rng = np.random.default_rng(seed)
-            if layer is None:
-                run = _given_the_rest(ppl, model, arrays, structure, seed, settings, rng)
-            else:
-                nodes = _nodes(structure, layer, prior) if layer.others else None
-                run = _given_theta(ppl, model, arrays, layer, nodes, seed, settings, rng)
-            return build_posterior(ppl, model, data, arrays, structure, run, method="enumeration", seed=seed, settings=settings)
-    finally:
-        num_data_scope.reset(token)
+    with in_force(ppl, settings, num_data):
+        arrays, structure, prior = _look(ppl, model, data, seed=seed)
+        layer, _ = find_layer(ppl, model, arrays, structure, prior, dtype=settings.dtype)
+        rng = np.random.default_rng(seed)
+        if layer is None:
+            run = _given_the_rest(ppl, model, arrays, structure, seed, settings, rng)
+        else:
+            nodes = _nodes(structure, layer, prior) if layer.others else None
+            run = _given_theta(ppl, model, arrays, layer, nodes, seed, settings, rng)
+        return build_posterior(ppl, model, data, arrays, structure, run, method="enumeration", seed=seed, settings=settings)
 
 
 def _look(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int) -> tuple[tuple, Structure, dict[str, Array]]:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalemix.checks import check_positive_int
-from scalemix.fitting import build_posterior, inspect, place
+from scalemix.fitting import build_posterior, in_force, inspect, place
 from scalemix.gated import check_gates, coupled_blocks, find_layer
 from scalemix.inference import nuts
-from scalemix.language import Structure, num_data_scope
+from scalemix.language import Structure
 from scalemix.posterior import Posterior
 
 if TYPE_CHECKING:
@@ -84,14 +84,10 @@ def fit(
         the gated weights (the sentence says what is), for NUTS within Gibbs in Pyro, which lacks it, and for data that are not finite.
     """
     settings, _ = place(ppl, model, data, Settings() if settings is None else settings, seed=seed)
-    token = num_data_scope.set(num_data)
-    try:
-        with ppl.engine.precision(settings.dtype, settings.device):
-            arrays, structure = inspect(ppl, model, data, seed=seed, method="Gibbs sampling", gates=True)
-            method, run = _sample(ppl, model, arrays, structure, seed, settings)
-            return build_posterior(ppl, model, data, arrays, structure, run, method=method, seed=seed, settings=settings)
-    finally:
-        num_data_scope.reset(token)
+    with in_force(ppl, settings, num_data):
+        arrays, structure = inspect(ppl, model, data, seed=seed, method="Gibbs sampling", gates=True)
+        method, run = _sample(ppl, model, arrays, structure, seed, settings)
+        return build_posterior(ppl, model, data, arrays, structure, run, method=method, seed=seed, settings=settings)
 
 
 def _sample(ppl: PPL, model: Callable[..., Any], arrays: tuple, structure: Structure, seed: int, settings: Settings) -> tuple[str, NutsRun]:

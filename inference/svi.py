@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scalemix.fitting import PrecisionSettings, build_posterior, inspect, place
-from scalemix.language import num_data_scope
+from scalemix.fitting import PrecisionSettings, build_posterior, in_force, inspect, place
 from scalemix.posterior import Posterior
 
 if TYPE_CHECKING:
@@ -78,13 +77,9 @@ def fit(
     """
     settings = Settings() if settings is None else settings
     settings, placed = place(ppl, model, data, settings, seed=seed)
-    token = num_data_scope.set(num_data)
-    try:
-        with ppl.engine.precision(settings.dtype, settings.device):
-            arrays, structure = inspect(ppl, model, data, seed=seed, method="SVI")
-            run = ppl.engine.svi(model, arrays, guide=guide, seed=seed, settings=settings)
-            posterior = build_posterior(ppl, model, data, arrays, structure, run, method=method, seed=seed, settings=settings)
-            posterior.info.notes.append(placed)
-            return posterior
-    finally:
-        num_data_scope.reset(token)
+    with in_force(ppl, settings, num_data):
+        arrays, structure = inspect(ppl, model, data, seed=seed, method="SVI")
+        run = ppl.engine.svi(model, arrays, guide=guide, seed=seed, settings=settings)
+        posterior = build_posterior(ppl, model, data, arrays, structure, run, method=method, seed=seed, settings=settings)
+        posterior.info.notes.append(placed)
+        return posterior

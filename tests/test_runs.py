@@ -220,6 +220,8 @@ def test_other_data_or_model_are_refused(copy: Path) -> None:
         nuts.fit(scalemix.numpyro, model, Y + 1e-9, **options)
     with refused("model='model'", "this one has model='model\\(\\)'"):
         nuts.fit(scalemix.numpyro, partial(model), Y, **options)
+    with refused("this one has model='_reparametrized\\(0.3, model\\)'"):  # other coordinates under the same names
+        nuts.fit(scalemix.numpyro, sm.reparam(model, 0.3), Y, **options)
     with refused("language='numpyro'", "language='pyro'"):
         nuts.fit(scalemix.pyro, model, Y, **options)
 

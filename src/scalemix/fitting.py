@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,10 +14,10 @@ import numpy as np
 
 from scalemix.checks import check_positive, check_positive_int
 from scalemix.identified import fixed_rows, identified_of, identified_sites
-from scalemix.language import PPL, NutsRun, Structure, SviRun
+from scalemix.language import PPL, NutsRun, Structure, SviRun, num_data_scope
 from scalemix.posterior import CHUNK, Info, Posterior, plain_data
 
-__all__ = ["PrecisionSettings", "build_posterior", "check_seed", "identified_quantities", "inspect", "place", "skeleton"]
+__all__ = ["PrecisionSettings", "build_posterior", "check_seed", "identified_quantities", "in_force", "inspect", "place", "skeleton"]
 
 CASE = "case"
 MOST_GATES = 12  # 4096 settings: what an enumeration sums over at each step
@@ -83,6 +84,17 @@ def place(ppl: PPL, model: Callable[..., Any], data: tuple, settings: S, *, seed
     device = "gpu" if work >= GPU_WORK else "cpu"
     reason = f"about {work:.1g} multiply-adds to a gradient, {'at least' if device == 'gpu' else 'fewer than'} {GPU_WORK:.0e}"
     return dataclasses.replace(settings, device=device), f"on the {device.upper()}: {reason}"
+
+
+@contextmanager
+def in_force(ppl: PPL, settings: PrecisionSettings, num_data: int | None) -> Iterator[None]:
+    """Inside: the precision and the device of the settings, and minibatches scaled to ``num_data``."""
+    token = num_data_scope.set(num_data)
+    try:
+        with ppl.engine.precision(settings.dtype, settings.device):
+            yield
+    finally:
+        num_data_scope.reset(token)
 
 
 def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, method: str, gates: bool = False) -> tuple[tuple, Structure]:

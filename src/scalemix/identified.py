@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,7 +55,7 @@ def identified_of(model: Callable[..., Any]) -> HiddenUnits | tuple[str, ...] | 
     """What ``identified_by`` said of a model, also of one whose options are filled in by ``functools.partial`` or that is wrapped."""
     told: Any = model
     while not hasattr(told, "identified"):
-        told = told.func if isinstance(told, partial) else getattr(told, "__wrapped__", None)
+        told = getattr(told, "__wrapped__", None) or getattr(told, "func", None)
         if told is None:
             return None
     return told.identified

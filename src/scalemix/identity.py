@@ -97,6 +97,6 @@ def versions(ppl: PPL) -> dict[str, str]:
 def _text(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"array {data_hash(value)}"
-    if callable(value) and hasattr(value, "__qualname__"):
-        return value.__qualname__
+    if isinstance(value, partial) or (callable(value) and hasattr(value, "__qualname__")):
+        return model_text(value)
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

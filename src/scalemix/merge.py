@@ -83,7 +83,7 @@ def write_blocks(path: Path, skeleton: Posterior, blocks: Iterable[Block], num_c
 
 
 def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
-    """ "group/name" to a read-only array over the file's own bytes, for each array that is stored in one stretch."""
+    """Of each array that is stored in one stretch, by "group/name": a read-only array over the file's own bytes."""
     found: dict[str, np.ndarray] = {}
     with h5py.File(path) as file:
         for group in DRAW_GROUPS:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache, update_wrapper
+from functools import lru_cache, partial, update_wrapper
 from typing import Any, cast
 
 from scalemix.noise import Constant, Noise
@@ -116,13 +116,12 @@ def reparam(model: Callable[..., Any], form: str | float) -> Callable[..., Any]:
     """
     if form not in FORMS if isinstance(form, str) else not 0.0 <= form <= 1.0:
         raise ValueError(f"reparam(model, {form!r}): give one of {', '.join(map(repr, FORMS))}, or a centering from 0 to 1")
-    wanted = form if isinstance(form, str) else float(form)
+    return update_wrapper(partial(_reparametrized, form if isinstance(form, str) else float(form), model), model)
 
-    def changed(*args: Any, **kwargs: Any) -> Any:
-        with _wanting(wanted):
-            return model(*args, **kwargs)
 
-    return update_wrapper(changed, model)
+def _reparametrized(form: str | float, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with _wanting(form):
+        return model(*args, **kwargs)
 
 
 @contextmanager

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from scalemix.checks import check_positive_int
-from scalemix.fitting import PrecisionSettings, identified_quantities, inspect, place, skeleton
+from scalemix.fitting import PrecisionSettings, identified_quantities, in_force, inspect, place, skeleton
 from scalemix.footprint import Footprint, check_disk, check_memory, kept_sites
 from scalemix.identity import run_identity, versions
-from scalemix.language import PPL, Model, NutsRun, Piece, Structure, num_data_scope
+from scalemix.language import PPL, Model, NutsRun, Piece, Structure
 from scalemix.merge import Block, filled, gathered
 from scalemix.posterior import CHUNK, Posterior
 from scalemix.run_folder import RunFolder, has_run
@@ -141,24 +141,20 @@ def sample_posterior(
     if resume and folder is None:
         raise ValueError("resume=True needs folder=, the folder of the run to go on with")
     settings, placed = place(ppl, model, data, settings, seed=seed)
-    token = num_data_scope.set(num_data)
-    try:
-        with ppl.engine.precision(settings.dtype, settings.device):
-            arrays, structure = inspect(ppl, model, data, seed=seed, method=kernel.upper())
-            kept = kept_sites(structure, keep, drop)
-            base = skeleton(ppl, model, data, arrays, structure, method=kernel, seed=seed, settings=settings)
-            base.latents = tuple(name for name in structure.latents if name in kept)
-            base.info.dropped = [name for name in structure.latents if name not in kept]
-            base.info.notes = [placed]
-            initial = starting_points(ppl, model, arrays, structure, init_from, num_chains=settings.num_chains, seed=seed)
-            footprint = Footprint.of(structure, kept, np.dtype(settings.dtype).itemsize)
-            segment = _segment(segment_draws, footprint, settings)
-            plan = _Plan(ppl, model, arrays, structure, kernel, seed, settings, initial, kept, footprint, segment, base)
-            if folder is None:
-                return _in_memory(plan)
-            return _in_folder(plan, Path(folder), resume, num_data)
-    finally:
-        num_data_scope.reset(token)
+    with in_force(ppl, settings, num_data):
+        arrays, structure = inspect(ppl, model, data, seed=seed, method=kernel.upper())
+        kept = kept_sites(structure, keep, drop)
+        base = skeleton(ppl, model, data, arrays, structure, method=kernel, seed=seed, settings=settings)
+        base.latents = tuple(name for name in structure.latents if name in kept)
+        base.info.dropped = [name for name in structure.latents if name not in kept]
+        base.info.notes = [placed]
+        initial = starting_points(ppl, model, arrays, structure, init_from, num_chains=settings.num_chains, seed=seed)
+        footprint = Footprint.of(structure, kept, np.dtype(settings.dtype).itemsize)
+        segment = _segment(segment_draws, footprint, settings)
+        plan = _Plan(ppl, model, arrays, structure, kernel, seed, settings, initial, kept, footprint, segment, base)
+        if folder is None:
+            return _in_memory(plan)
+        return _in_folder(plan, Path(folder), resume, num_data)
 
 
 def nuts_run(ppl: PPL, model: Model, arrays: tuple, *, seed: int, settings: Any) -> NutsRun:

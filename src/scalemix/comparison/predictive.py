@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from scalemix.comparison.loo import Loo, leave_one_out, log_likelihood_matrix
 from scalemix.comparison.scores import calibration_error, coverage, crps, pit
-from scalemix.comparison.variational import functional_khat, guide_loo
+from scalemix.comparison.variational import functional_khat, guide_log_ratios, guide_loo
 
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["COVERAGES", "HeldOut", "held_out", "loo"]
 
 COVERAGES = (0.5, 0.9)
-
-
 NAN = float("nan")
 
 
@@ -85,8 +83,7 @@ def held_out(posterior: Posterior, data: Sequence[Any], *, target_scale: tuple[f
     densities = np.asarray(logsumexp(log_likelihood, axis=0)) - math.log(log_likelihood.shape[0])
     khat = NAN
     if posterior.log_guide is not None:
-        ratios = np.asarray(posterior.log_joint - posterior.log_guide, dtype=float)
-        khat = functional_khat(np.exp(log_likelihood - densities), ratios.reshape(-1))
+        khat = functional_khat(np.exp(log_likelihood - densities), guide_log_ratios(posterior).reshape(-1))
     log_density = float(densities.mean()) - math.log(scale)
     prediction = posterior.predict(*inputs, seed=posterior.info.seed)
     mean, target = np.asarray(prediction.mean, dtype=float), np.asarray(outcome, dtype=float)

@@ -18,7 +18,7 @@ from scalemix.comparison.psis import khat_threshold, psis
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior
 
-__all__ = ["ElboTrend", "block_khats", "elbo", "elbo_trend", "functional_khat", "guide_khat", "guide_loo"]
+__all__ = ["ElboTrend", "block_khats", "elbo", "elbo_trend", "functional_khat", "guide_khat", "guide_log_ratios", "guide_loo"]
 
 NUM_BATCHES = 20
 MIN_BATCHES = 5
@@ -93,7 +93,7 @@ def elbo(posterior: Posterior) -> tuple[float, float]:
 
     Raises: ValueError for a posterior that has no guide.
     """
-    ratios = _log_ratios(posterior).reshape(-1)
+    ratios = guide_log_ratios(posterior).reshape(-1)
     return float(ratios.mean()), float(ratios.std(ddof=1) / math.sqrt(ratios.size))
 
 
@@ -107,7 +107,7 @@ def guide_khat(posterior: Posterior) -> float:
 
     Raises: ValueError for a posterior that has no guide.
     """
-    return psis(_log_ratios(posterior).reshape(-1))[1]
+    return psis(guide_log_ratios(posterior).reshape(-1))[1]
 
 
 def functional_khat(values: np.ndarray, log_ratios: np.ndarray) -> float:
@@ -135,7 +135,7 @@ def block_khats(posterior: Posterior) -> dict[str, float]:
 
     Raises: ValueError for a posterior that has no guide.
     """
-    ratios = _log_ratios(posterior).reshape(-1)
+    ratios = guide_log_ratios(posterior).reshape(-1)
     try:
         sites = weight_sites(posterior)
     except ValueError:  # scalars only
@@ -155,14 +155,18 @@ def guide_loo(posterior: Posterior, *, khat: float | None = None) -> Loo:
 
     Raises: ValueError for a posterior that has no guide, or no pointwise log-likelihood.
     """
-    ratios = _log_ratios(posterior)
+    ratios = guide_log_ratios(posterior)
     khat = psis(ratios.reshape(-1))[1] if khat is None else khat
     if not khat <= khat_threshold(ratios.size):
         return Loo.blank()
     return leave_one_out(log_likelihood_matrix(posterior), ratios)
 
 
-def _log_ratios(posterior: Posterior) -> np.ndarray:
+def guide_log_ratios(posterior: Posterior) -> np.ndarray:
+    """log p(θ, y) − log q(θ) at the draws of the guide of ``posterior``, (chain, draw).
+
+    Raises: ValueError for a posterior that has no guide.
+    """
     if posterior.log_guide is None:
         raise ValueError("this posterior has no guide: k-hat and reweighting are for variational fits")
     return np.asarray(posterior.log_joint, dtype=float) - np.asarray(posterior.log_guide, dtype=float)
