@@ -22,12 +22,18 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --constra
 	$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") --editable
 PYTEST = $(BIN)/pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help compare test test-slow lint docs format env clean distclean
+# A second Python, in which ArviZ is 1.x (it needs 3.12) and torch is not.
+PYTHON_NEW ?= $(shell for p in python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python); do \
+	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+.PHONY: help compare test test-slow test-arviz notebooks lint docs format env clean distclean
 
 help:
 	@echo "make compare     set up what the comparison needs (NumPyro, no torch) and run it; results under results/compare/"
 	@echo "make test        set everything up and run the fast tests"
 	@echo "make test-slow   the slow tests; the log goes to tests/slow.log, which is committed"
+	@echo "make test-arviz  what ArviZ 1.x makes of our posteriors, in a second Python (3.12 or later) without torch"
+	@echo "make notebooks   run the notebooks at full size and keep their outputs"
 	@echo "make lint        ruff and pyright"
 	@echo "make docs        the reference out of the docstrings, one page a module, in build/reference/; a warning is an error"
 	@echo "make format      let ruff reformat and fix what it can"
@@ -42,6 +48,18 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	@set -o pipefail; $(PYTEST) -m slow --verbose --no-header --durations 20 $(ARGS) 2>&1 | sed "s#$(CURDIR)/##g" | tee tests/slow.log
+
+test-arviz:
+	@test -n "$(PYTHON_NEW)" || { echo "ArviZ 1.x needs Python 3.12 or later, and none was found: name one, make test-arviz PYTHON_NEW=/path/to/python3.12" >&2; exit 1; }
+	@test -e $(VENV)-arviz/.made || { echo "making $(VENV)-arviz with $$($(PYTHON_NEW) --version)"; \
+		$(PYTHON_NEW) -m venv --clear $(VENV)-arviz && grep -v "^arviz" constraints.txt > $(VENV)-arviz/constraints.txt && \
+		$(VENV)-arviz/bin/python -m pip install -qq --disable-pip-version-check --constraint $(VENV)-arviz/constraints.txt \
+			"arviz>=1" pytest --editable '.[numpyro,plots]' && touch $(VENV)-arviz/.made; }
+	@$(VENV)-arviz/bin/pytest tests/test_arviz.py $(ARGS)
+
+notebooks: $(VENV)/.test
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[all,notebooks]'
+	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 $(or $(ARGS),notebooks/*.ipynb)
 
 # The three source folders as the one package they are in the wheel: what pyright reads.
 lint: $(VENV)/.test
@@ -83,4 +101,4 @@ clean:
 	@find src models inference tests benchmarks notebooks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean
-	@rm -rf $(VENV)
+	@rm -rf $(VENV) $(VENV)-arviz

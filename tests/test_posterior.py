@@ -95,17 +95,6 @@ def test_groups_dims_and_coords(guide_fit, nuts_fit):
     assert {"diverging", "energy", "tree_depth", "n_steps", "acceptance_rate", "step_size"} <= set(nuts_fit.sample_stats)
 
 
-@pytest.mark.filterwarnings("ignore")  # ArviZ 0.23 under matplotlib 3.11 and pandas 3: deprecations of its own
-def test_arviz_accepts_it(nuts_fit):
-    data = nuts_fit.to_arviz()
-    az.plot_forest(data, var_names=["w1"])
-    az.plot_pair(data, var_names=["sigma", "b1"], divergences=True)
-    az.plot_ppc(data, num_pp_samples=5)
-    assert np.isfinite(az.loo(data).elpd_loo)
-    assert len(az.compare({"a": data, "b": data})) == 2
-    assert len(az.summary(data)) == 3 * 3 + 2
-
-
 def test_save_and_load(guide_fit, nuts_fit, tmp_path):
     for number, posterior in enumerate((guide_fit, nuts_fit)):
         path = posterior.save(tmp_path / f"{number}.nc")

@@ -52,7 +52,7 @@ def to_arviz(posterior: Posterior) -> Any:
     import arviz
 
     datasets = groups(posterior)
-    if hasattr(arviz, "InferenceData"):
+    if arviz.__version__.startswith("0."):  # 1.x warns whoever asks it for InferenceData
         return arviz.InferenceData(**cast(Any, datasets))
     return xarray.DataTree.from_dict(datasets)
 
