@@ -168,6 +168,13 @@ class PPL(Protocol):
         """
         ...
 
+    def kl_divergence(self, q: Any, p: Any) -> Any:
+        """KL(q ‖ p) of two distributions in closed form, over their batch shape; with priors that have no law, what stands for it.
+
+        Raises: NotImplementedError where the language knows none (register it with the language).
+        """
+        ...
+
     def linear(self, h: Any, w: Any, b: Any | None = None) -> Any:
         """h w + b with h ``(*, n, in)``, w ``(*, in, out)``, b ``(*, out)``; draws in front of w and b (as in prediction) are carried."""
         ...

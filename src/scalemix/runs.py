@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import numpy as np
 
 from scalemix.lower import Site
 
-__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun"]
+__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "interval"]
 
 Model = Callable[..., Any]
 
@@ -25,6 +26,7 @@ class Structure:
         discrete: those of them with discrete values.
         deterministics, observed: shape of each deterministic and of each observed site.
         sites: what ``ppl.weight`` recorded of the sites it made.
+        supports: between which numbers the values of each sampled site lie; ``None`` for one that is discrete or no product of intervals.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -32,6 +34,25 @@ class Structure:
     deterministics: dict[str, tuple[int, ...]]
     observed: dict[str, tuple[int, ...]]
     sites: dict[str, Site] = field(default_factory=dict)
+    supports: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+
+
+def interval(support: Any) -> tuple[float, float] | None:
+    """The ends of a language's constraint ``support`` that is an interval for each entry, else ``None``."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    if getattr(support, "is_discrete", False) or type(support).__name__ == "_Dependent":
+        return None
+    if type(support).__name__ in ("Real", "_Real"):
+        return -math.inf, math.inf
+    ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
+    if ends == [None, None]:
+        return None
+    try:
+        low, high = (default if end is None else float(end) for end, default in zip(ends, (-math.inf, math.inf), strict=True))
+    except (TypeError, ValueError):  # an end that is an array of several numbers, or traced
+        return None
+    return low, high
 
 
 @dataclass
@@ -190,6 +211,33 @@ class Engine(Protocol):
 
     def svi(self, model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun:
         """Fit ``guide`` to ``model`` given ``data`` under the ``settings`` of ``scalemix.inference.svi``, by ``seed``."""
+        ...
+
+    def arrays(self, data: Any) -> Any:
+        """NumPy arrays ``data``, in tuples and dicts, as arrays of the language, floating ones in the precision in force."""
+        ...
+
+    def objective(self, model: Model, guide: Any, arrays: tuple, *, seed: int, method: str = "exact") -> Any:
+        """The pure objective of a guide (``scalemix.guides``, or any function of ppl and the data) for ``model``.
+
+        Args:
+            model, guide: both ``f(ppl, *data)``.
+            arrays: a first batch, which shows the sites.
+            seed: of what is drawn while looking.
+            method: how the log-uniform prior's divergence is computed (``divergences.log_uniform``).
+
+        Returns: an object with ``params``, first values of the parameters, unconstrained, and the pure and differentiable
+        ``loss(params, batch, key, kl_weight, num_data)`` → (loss, {"nll": , "kl": }); ``batch`` is a tuple of arrays of the language,
+        ``key`` a JAX key and without meaning in Pyro.
+
+        Raises: ValueError where the guide misses a site or has one too many, or a closed KL is expected and not dispatched.
+        """
+        ...
+
+    def draw_guide(
+        self, guide: Any, params: dict[str, np.ndarray], arrays: tuple, *, num_draws: int, seed: int
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """``num_draws`` draws of ``guide`` at ``params`` for the data ``arrays``, by ``seed``: (num_draws, *shape) of each site, and log q."""
         ...
 
     def quadratic(
