@@ -237,7 +237,7 @@ class Engine(Protocol):
     def draw_guide(
         self, guide: Any, params: dict[str, np.ndarray], arrays: tuple, *, num_draws: int, seed: int
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """``num_draws`` draws of ``guide`` at ``params`` for the data ``arrays``, by ``seed``: (num_draws, *shape) of each site, and log q."""
+        """``num_draws`` draws of ``guide`` at ``params`` and the data ``arrays``, by ``seed``: (num_draws, *shape) a site, and log q."""
         ...
 
     def quadratic(
