@@ -20,6 +20,7 @@ from scalemix.numpyro.gates_summed import gates_summed, layer_summed
 from scalemix.numpyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
 from scalemix.numpyro.mcmc import chain_method, mcmc
 from scalemix.numpyro.svi import svi
+from scalemix.numpyro.training import train
 
 __all__ = [
     "chain_method",
@@ -37,6 +38,7 @@ __all__ = [
     "sample_prior",
     "structure",
     "svi",
+    "train",
 ]
 
 

@@ -20,6 +20,7 @@ from scalemix.pyro.mcmc import chain_method, mcmc
 from scalemix.pyro.primitives import Given
 from scalemix.pyro.svi import svi
 from scalemix.pyro.tensors import tensors
+from scalemix.pyro.training import train
 
 __all__ = [
     "chain_method",
@@ -37,6 +38,7 @@ __all__ = [
     "sample_prior",
     "structure",
     "svi",
+    "train",
 ]
 
 
