@@ -13,9 +13,22 @@ from typing import Any, Protocol
 
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
-from scalemix.runs import Engine, Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun
+from scalemix.runs import Engine, Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun, TrainRun
 
-__all__ = ["PPL", "Engine", "Evaluation", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "kitchens", "native", "num_data_scope"]
+__all__ = [
+    "PPL",
+    "Engine",
+    "Evaluation",
+    "NutsRun",
+    "Piece",
+    "Predictive",
+    "Structure",
+    "SviRun",
+    "TrainRun",
+    "kitchens",
+    "native",
+    "num_data_scope",
+]
 
 kitchens: dict[str, PPL] = {}
 """The languages that have been imported, by name: each registers itself, so that core can find it without importing it."""

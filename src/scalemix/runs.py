@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from scalemix.lower import Site
 
 __all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "interval"]
+__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "TrainRun"]
 
 Model = Callable[..., Any]
 
@@ -142,6 +144,27 @@ class SviRun:
     seconds_run: float
 
 
+@dataclass
+class TrainRun:
+    """What training made.
+
+    Attributes:
+        params: the parameters, unconstrained; those of the best validation score if training could stop on it, else the last ones.
+        history: one number per epoch of "loss", "nll" and "kl" (means over its steps), "kl_weight" and "learning_rate" (at its last step)
+            and "validation" (NaN where it was not looked at).
+        stopped: why training ended, a sentence.
+        seconds_compile, seconds_run: wall time.
+        notes: what a person should know.
+    """
+
+    params: dict[str, np.ndarray]
+    history: dict[str, np.ndarray]
+    stopped: str
+    seconds_compile: float
+    seconds_run: float
+    notes: list[str] = field(default_factory=list)
+
+
 class Engine(Protocol):
     """Running a model: NumPy arrays in, NumPy arrays out.
 
@@ -238,6 +261,43 @@ class Engine(Protocol):
         self, guide: Any, params: dict[str, np.ndarray], arrays: tuple, *, num_draws: int, seed: int
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """``num_draws`` draws of ``guide`` at ``params`` and the data ``arrays``, by ``seed``: (num_draws, *shape) a site, and log q."""
+        ...
+
+    def train(
+        self,
+        objective: Any,
+        data: Any,
+        settings: Any,
+        *,
+        seed: int,
+        num_data: int | None = None,
+        validation: Callable[[dict[str, Any]], float] | None = None,
+        callbacks: Iterable[Callable[[int, dict[str, Any]], object]] = (),
+        folder: Path | str | None = None,
+        resume: bool = False,
+    ) -> TrainRun:
+        """Minimize an objective by gradient steps, in the precision in force.
+
+        Args:
+            objective: has ``params``, a dict of arrays of the language, their first values on the real line; and the pure function
+                ``loss(params, batch, key, kl_weight, num_data)`` → (loss, {"nll": , "kl": }), scalars in nats. ``batch`` is a tuple of
+                arrays of the language, ``key`` a JAX PRNG key (``None`` in Pyro, where torch's generator is seeded). It may have
+                ``project(params)``, applied after each step; ``noise_parameters``, patterns of the names that take
+                ``noise_learning_rate``; ``identity``, what a resumed run has to share; ``compilable = False`` (Pyro).
+            data: a tuple of arrays, the cases along their first axis; or an iterable of batches, each a tuple of arrays, iterated anew in
+                each epoch; or a function of the epoch's number that returns one.
+            settings: a ``scalemix.training.Settings``.
+            seed: a whole number; the same seed gives the same parameters.
+            num_data: N; needed for batches, for arrays it is their number of rows if not given.
+            validation: a score of the parameters (arrays of the language), lower is better, looked at every ``settings.check_every`` epochs.
+            callbacks: each is called as ``callback(epoch, record)`` after each epoch, with its row of the history and "params".
+            folder: checkpoints go there.
+            resume: go on from the last checkpoint in ``folder``, if there is one, and end at the numbers of a run that was not stopped.
+
+        Raises:
+            FloatingPointError: a number ceased to be finite; it names the step, the parameter and the last good checkpoint.
+            ValueError: data, settings or folder do not fit; the sentence names the remedy.
+        """
         ...
 
     def quadratic(

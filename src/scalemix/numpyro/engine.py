@@ -22,6 +22,7 @@ from scalemix.numpyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs
 from scalemix.numpyro.mcmc import chain_method, mcmc
 from scalemix.numpyro.objective import draw_guide, objective
 from scalemix.numpyro.svi import svi
+from scalemix.numpyro.training import train
 from scalemix.runs import interval
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "sample_prior",
     "structure",
     "svi",
+    "train",
 ]
 
 

@@ -21,6 +21,7 @@ from scalemix.pyro.objective import draw_guide, objective
 from scalemix.pyro.primitives import Given
 from scalemix.pyro.svi import svi
 from scalemix.pyro.tensors import tensors
+from scalemix.pyro.training import train
 from scalemix.runs import interval
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "sample_prior",
     "structure",
     "svi",
+    "train",
 ]
 
 arrays = tensors
