@@ -13,8 +13,7 @@ import numpy as np
 
 from scalemix.lower import Site
 
-__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "interval"]
-__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "TrainRun"]
+__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "TrainRun", "interval"]
 
 Model = Callable[..., Any]
 

@@ -13,6 +13,7 @@ import torch
 from pyro import poutine
 from torch.distributions import biject_to
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves
 
 from scalemix.language import num_data_scope
 from scalemix.lower import check_guide
@@ -56,26 +57,35 @@ class Objective:
             return Lean(params, num_data=num_data).run(self.guide, self.model, batch).loss(kl_weight)
         return self._terms_by_poutine(params, batch, num_data).loss(kl_weight)
 
-    def graph(self, batch: tuple, num_data: int | None) -> Callable[..., Any]:
-        """``loss`` for batches of that shape as a graph of torch's operations alone, which ``torch.compile`` takes whole.
+    def compiled(self) -> Callable[..., Any]:
+        """``loss`` compiled for each shape of batch it meets; ``kl_weight`` has to be a tensor."""
+        known: dict[Any, Callable[..., Any]] = {}
 
-        Same arguments as ``loss``; ``kl_weight`` has to be a tensor. The random numbers are drawn anew at each call.
+        def loss(params: dict[str, Any], batch: tuple, key: Any, kl_weight: Any, num_data: int | None) -> tuple[Any, dict[str, Any]]:
+            shapes = tuple((leaf.shape, leaf.dtype) for leaf in tree_leaves(batch)), num_data
+            if shapes not in known:
+                options = {"fallback_random": True}  # inductor's own random numbers are slower on a CPU than torch's
+                known[shapes] = torch.compile(self.graph(params, batch, num_data), fullgraph=True, dynamic=False, options=options)
+            value, nll, kl = known[shapes](params, batch, kl_weight)
+            return value, {"nll": nll, "kl": kl}
+
+        return loss
+
+    def graph(self, params: dict[str, Any], batch: tuple, num_data: int | None) -> Callable[..., Any]:
+        """``(params, batch, kl_weight)`` → (loss, nll, kl) for batches of that shape as a graph of torch's operations alone.
+
+        ``torch.compile`` cannot read the context variables and the plans of priors that ``loss`` runs through; in the graph they are gone.
+        Random numbers are drawn anew at each call.
         """
 
         def flat(params: dict[str, Any], batch: tuple, kl_weight: Any) -> tuple[Any, Any, Any]:
             loss, parts = self.loss(params, batch, None, kl_weight, num_data)
             return loss, torch.as_tensor(parts["nll"]), torch.as_tensor(parts["kl"])
 
-        first = {name: value.detach().clone().requires_grad_() for name, value in self.params.items()}
+        first = {name: value.detach().clone().requires_grad_() for name, value in params.items()}
         weight = torch.ones((), device=next(iter(first.values())).device)
         with pyro.validation_enabled(False):
-            traced = make_fx(flat)(first, batch, weight)
-
-        def loss(params: dict[str, Any], batch: tuple, key: Any, kl_weight: Any, num_data: int | None) -> tuple[Any, dict[str, Any]]:
-            value, nll, kl = traced(params, batch, kl_weight)
-            return value, {"nll": nll, "kl": kl}
-
-        return loss
+            return make_fx(flat)(first, batch, weight)
 
     def _traced_params(self, batch: tuple) -> dict[str, Any]:
         trace = poutine.trace(self.guide).get_trace(_ppl(), *batch)

@@ -70,7 +70,9 @@ class _Stepper:
         self.loss, self.compiled = objective.loss, False
         self.seconds_compile, self.notes = 0.0, []
         if self._compiles():
-            self.loss = torch.compile(objective.loss, fullgraph=True, dynamic=False, options={"fallback_random": True})
+            own = getattr(objective, "compiled", None)
+            options = {"fallback_random": True}
+            self.loss = own() if own is not None else torch.compile(objective.loss, fullgraph=True, dynamic=False, options=options)
             self.compiled = True
         self.epoch = self.position = -1  # the epoch that the generator, the order and the batches belong to, and where it stands
         self.order: torch.Tensor | None = None
