@@ -41,7 +41,7 @@ class Gaussian(Component):
         return "closed" if target.support == REALS and not self.monte_carlo else "monte_carlo"
 
     def initial(self, target: Target, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return {"loc": he_normal(target, rng), "log_variance": np.full(target.shape, self.log_variance)}
+        return {"loc": he_normal(target, rng), "log_variance": np.full(target.shape, float(self.log_variance))}
 
     def sample(self, ppl: PPL, target: Target, param: Callable[[str], Any], data: tuple, lazy: bool) -> Any:
         lazy = lazy and self.how(target) == "closed"
