@@ -2,6 +2,36 @@
 
 from __future__ import annotations
 
-from scalemix.inference import coordinates, enumeration, full_rank, gibbs, hmc, low_rank, mean_field, nuts, svi
+from scalemix.inference import (
+    bayes_by_backprop,
+    coordinates,
+    enumeration,
+    full_rank,
+    gibbs,
+    hmc,
+    low_rank,
+    map,
+    mc_dropout,
+    mean_field,
+    nuts,
+    svi,
+    variational_dropout,
+    vbd,
+)
 
-__all__ = ["coordinates", "enumeration", "full_rank", "gibbs", "hmc", "low_rank", "mean_field", "nuts", "svi"]
+__all__ = [
+    "bayes_by_backprop",
+    "coordinates",
+    "enumeration",
+    "full_rank",
+    "gibbs",
+    "hmc",
+    "low_rank",
+    "map",
+    "mc_dropout",
+    "mean_field",
+    "nuts",
+    "svi",
+    "variational_dropout",
+    "vbd",
+]

@@ -41,6 +41,7 @@ from scalemix.priors import (
     StudentT,
 )
 from scalemix.shrinkage import num_effective, shrinkage_factor
+from scalemix.variational_scope import variational
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison, compare
@@ -89,6 +90,7 @@ __all__ = [
     "prior_predictive",
     "reparam",
     "shrinkage_factor",
+    "variational",
 ]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["checksum", "replacing", "writing"]
+import numpy as np
+
+__all__ = ["checksum", "load_arrays", "replacing", "writing"]
 
 
 @contextmanager
@@ -37,6 +40,23 @@ def checksum(path: Path) -> str:
     """SHA-256 of a file, read in parts."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_arrays(path: Path, only: str = "") -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of an npz file by group and name, which were written as "group/name"; nothing in it is run.
+
+    Raises: ValueError if the file is damaged.
+    """
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for key in file.files:
+                if key.startswith(only):
+                    group, name = key.split("/", 1)
+                    groups.setdefault(group, {})[name] = file[key]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}): restore it from a copy, or start anew in another folder") from error
+    return groups
 
 
 def _sync(path: Path) -> None:

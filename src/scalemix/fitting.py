@@ -139,7 +139,7 @@ def build_posterior(
     draws = {name: draws[name] for name in structure.latents}
     shape = next(iter(draws.values())).shape[:2]
     flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in draws.items()}
-    evaluation = ppl.engine.evaluate(model, arrays, flat, chunk=min(CHUNK, shape[0] * shape[1]))
+    evaluation = ppl.engine.evaluate(model, arrays, flat, chunk=_chunk(structure, shape[0] * shape[1]))
     chained = {name: value.reshape(*shape, *value.shape[1:]) for name, value in evaluation.deterministics.items()}
     result = skeleton(ppl, model, data, arrays, structure, method=method, seed=seed, settings=settings)
     result.draws = draws | chained
@@ -153,6 +153,13 @@ def build_posterior(
         result.info.settings["guide"] = method
         result.log_guide, result.losses = run.log_guide[None], run.losses
     return result
+
+
+def _chunk(structure: Structure, num_draws: int) -> int:
+    """Draws at a time: as many as keep (values of the outcome) × (the widest axis of a site) numbers per draw within about 2 GB."""
+    observed = sum(math.prod(shape) for shape in structure.observed.values())
+    widest = max((size for shape in structure.latents.values() for size in shape), default=1)
+    return int(min(CHUNK, num_draws, max(1, 2e8 // (observed * widest))))
 
 
 def skeleton(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scalemix.language import PPL, Structure
 
-__all__ = ["data_hash", "model_text", "run_identity", "versions"]
+__all__ = ["check_identity", "data_hash", "model_text", "run_identity", "text", "versions"]
 
 PACKAGES = {"numpyro": ("jax", "jaxlib", "numpyro"), "pyro": ("torch", "pyro-ppl")}
 
@@ -51,10 +53,19 @@ def run_identity(
     }
 
 
+def check_identity(path: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Raise ValueError that names the first thing in which a run (``theirs``) differs from the one in the folder ``path`` (``ours``)."""
+    for name, other, mine in _differences(json.loads(json.dumps(theirs)), ours):
+        raise ValueError(
+            f"the run in {path} has {name}{_shown(mine)} and this one has {name}{_shown(other)}: resume with what it was started "
+            "with, or give another folder"
+        )
+
+
 def model_text(model: Callable[..., Any]) -> str:
     """A model's name and the options it was bound to, without what changes from one process to the next (addresses)."""
     if isinstance(model, partial):
-        options = [_text(value) for value in model.args] + [f"{name}={_text(value)}" for name, value in model.keywords.items()]
+        options = [text(value) for value in model.args] + [f"{name}={text(value)}" for name, value in model.keywords.items()]
         return f"{model_text(model.func)}({', '.join(options)})"
     return getattr(model, "__qualname__", type(model).__qualname__)
 
@@ -83,10 +94,10 @@ def data_hash(data: Any) -> str:
     return digest.hexdigest()
 
 
-def versions(ppl: PPL) -> dict[str, str]:
+def versions(language: str) -> dict[str, str]:
     """Of Python, the processor's kind, scalemix and the language: with others the last digits may differ."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("scalemix", "numpy", *PACKAGES.get(ppl.name, ())):
+    for package in ("scalemix", "numpy", *PACKAGES.get(language, ())):
         try:
             found[package] = version(package)
         except PackageNotFoundError:  # run from the sources, not installed
@@ -94,9 +105,24 @@ def versions(ppl: PPL) -> dict[str, str]:
     return found
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """An option without what changes from one process to the next (addresses)."""
     if isinstance(value, np.ndarray):
         return f"array {data_hash(value)}"
     if isinstance(value, partial) or (callable(value) and hasattr(value, "__qualname__")):
         return model_text(value)
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _differences(theirs: Any, mine: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        for key in dict.fromkeys([*theirs, *mine]):
+            inner = key if name in ("", "settings") else f"{name}[{key!r}]"
+            yield from _differences(theirs.get(key), mine.get(key), inner)
+    elif theirs != mine:
+        yield name, theirs, mine
+
+
+def _shown(value: Any) -> str:
+    shown = str(value) if not isinstance(value, str) else repr(value)
+    return f"={shown if len(shown) <= 60 else shown[:60] + '…'}"

@@ -13,9 +13,22 @@ from typing import Any, Protocol
 
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
-from scalemix.runs import Engine, Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun
+from scalemix.runs import Engine, Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun, TrainRun
 
-__all__ = ["PPL", "Engine", "Evaluation", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "kitchens", "native", "num_data_scope"]
+__all__ = [
+    "PPL",
+    "Engine",
+    "Evaluation",
+    "NutsRun",
+    "Piece",
+    "Predictive",
+    "Structure",
+    "SviRun",
+    "TrainRun",
+    "kitchens",
+    "native",
+    "num_data_scope",
+]
 
 kitchens: dict[str, PPL] = {}
 """The languages that have been imported, by name: each registers itself, so that core can find it without importing it."""
@@ -165,6 +178,13 @@ class PPL(Protocol):
         ``values`` gives every latent site; deterministic sites in it are recomputed. Scalar array of the language, differentiable.
 
         Raises: ValueError if a latent site is missing from ``values`` or ``values`` names a site the model does not have.
+        """
+        ...
+
+    def kl_divergence(self, q: Any, p: Any) -> Any:
+        """KL(q ‖ p) of two distributions in closed form, over their batch shape; with priors that have no law, what stands for it.
+
+        Raises: NotImplementedError where the language knows none (register it with the language).
         """
         ...
 

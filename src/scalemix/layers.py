@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from scalemix.local_reparametrization import Unsampled
+
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
@@ -25,6 +27,9 @@ def activation_named(ppl: PPL, name: str) -> Callable[[Any], Any]:
 
 def linear(h: Any, w: Any, b: Any | None = None) -> Any:
     """h w + b with h ``(*, n, in)``, w ``(*, in, out)``, b ``(*, out)``; draws in front of w and b (as in prediction) are carried."""
+    if isinstance(w, Unsampled):
+        out = w.through(linear, h)
+        return out if b is None else out + b
     # Under a plate of draws outside the plate of the n rows, a weight has size 1 where the rows are, (draws, 1, in, out), and so has b.
     if w.ndim > 3 and w.shape[-3] == 1:
         w = w.squeeze(-3)
@@ -50,6 +55,9 @@ def conv2d(convolve: Callable[[Any, Any], Any], vmap: Callable[..., Any], x: Any
             f"conv2d has x of shape {tuple(x.shape)} and w of shape {tuple(w.shape)}: give x (n, height, width, channel) and "
             "w (height, width, in, out) with as many channels in"
         )
+    if isinstance(w, Unsampled):
+        out = w.through(lambda x, w: conv2d(convolve, vmap, x, w, None), x)
+        return out if b is None else out + b
     if w.ndim > 5 and w.shape[-5] == 1:
         w = w.squeeze(-5)
     elif b is not None and w.ndim > 4 and b.ndim == w.ndim - 3:

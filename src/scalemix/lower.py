@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix.noise import Noise
 from scalemix.plan import FactorPlan, Parametrization, Plan, make_plan
-from scalemix.priors import ScaleMixture
+from scalemix.priors import ScaleMixture, VariationalPrior
+from scalemix.tying import default_axes
+from scalemix.variational_scope import current_scope
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
@@ -48,7 +50,7 @@ class Site:
     weight: str
     role: str
     axes: tuple[str, ...]
-    prior: ScaleMixture
+    prior: ScaleMixture | VariationalPrior
     form: str
     noise: Noise | None = None
     scale: float | None = 1.0
@@ -94,6 +96,8 @@ def weight(
     like: Any = None,
 ) -> Any:
     """Sample a weight; the contract is at ``scalemix.language.PPL.weight``."""
+    if isinstance(prior, VariationalPrior) and current_scope() is not None:
+        return _variational_weight(ppl, name, (shape,) if isinstance(shape, int) else tuple(shape), prior, axes=axes, scale=scale)
     return split_weight(ppl, name, shape, prior, axes=axes, parametrization=parametrization, scale=scale, like=like).weight
 
 
@@ -135,6 +139,19 @@ def split_weight(
         return Parts(plan, w, w, noises, ())
     base = ppl.sample(f"{name}_base", _base_law(ppl, dist, plan, inner, like, hyper))
     return Parts(plan, ppl.deterministic(name, _times(outer, cell_scale) * base, event_dim=len(shape)), base, noises, rest)
+
+
+def _variational_weight(
+    ppl: PPL, name: str, shape: tuple[int, ...], prior: VariationalPrior, *, axes: Sequence[str] | None, scale: Any
+) -> Any:
+    """The site of a weight whose prior has a divergence and no draws; its law is the same in every form."""
+    if scale is not None and not isinstance(scale, int | float):
+        raise ValueError(f"{name!r} has the prior {prior}, whose scale is no site of the model: leave scale_by_sigma and scale= away")
+    axes = default_axes(shape) if axes is None else tuple(axes)
+    record_site(name, Site(name, "weight", axes, prior, "single", scale=1.0 if scale is None else float(scale)))
+    scope = current_scope()
+    read = prior.scaled(scale).with_method(scope.method if scope is not None else "exact")
+    return ppl.sample(name, ppl.dist.VariationalLaw(read, shape).to_event(len(shape)))
 
 
 def distribution(ppl: PPL, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:

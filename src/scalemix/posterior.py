@@ -21,7 +21,8 @@ NOISE_MODES = ("posterior", "prior", "mean")
 class Info:
     """What was fitted, how, and how long it took. Everything in it goes into JSON.
 
-    ``notes`` are sentences about the run, e.g. why its chains ran as they did; ``dropped`` are latent sites that were not kept.
+    ``notes`` are sentences about the run, e.g. why its chains ran as they did; ``dropped`` are latent sites that were not kept; ``proper`` is
+    False where the prior has no law to draw from (``sm.LogUniform()``).
     """
 
     backend: str
@@ -34,6 +35,7 @@ class Info:
     seconds_compile: float = float("nan")
     seconds_run: float = float("nan")
     notes: list[str] = field(default_factory=list)
+    proper: bool = True
     dropped: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +76,7 @@ class Posterior:
         observed, constant: the data.
         identified: the quantities by which convergence is judged, (chain, draw, *event), where these are not all the sites: of a network,
             whose hidden units permute (``scalemix.identified``); empty otherwise.
+        params: what a variational fit optimized, on the real line; its guide, where it is one of ``scalemix.guides``, is ``guide``.
         prior_draws, predictive_draws: filled by ``complete()``, which needs the model.
         model, data: what was fitted, and to what; a posterior that was loaded has the model it was given.
     """
@@ -93,6 +96,8 @@ class Posterior:
     identified: dict[str, np.ndarray] = field(default_factory=dict)
     prior_draws: dict[str, np.ndarray] = field(default_factory=dict)
     predictive_draws: dict[str, np.ndarray] = field(default_factory=dict)
+    params: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    guide: Any = field(default=None, repr=False)
     model: Callable[..., Any] | None = field(default=None, repr=False)
     data: tuple = field(default=(), repr=False)
 
@@ -139,11 +144,11 @@ class Posterior:
 
     def complete(self, *, num_prior_draws: int = 500) -> Posterior:
         """Draw the prior (``num_prior_draws``) and the posterior predictive, at the fit's own inputs, if not done yet; returns itself."""
-        if self.model is not None and not self.prior_draws and len(self.data) > 1:
+        if self.model is not None and not self.predictive_draws and len(self.data) > 1:
             ppl, model = self._language()
             with self._precision(ppl):
                 inputs = self.data[:-1]
-                prior = ppl.engine.sample_prior(model, inputs, num_draws=num_prior_draws, seed=self.info.seed)
+                prior = ppl.engine.sample_prior(model, inputs, num_draws=num_prior_draws, seed=self.info.seed) if self.info.proper else {}
             self.prior_draws = {name: value[None] for name, value in prior.items() if name in self.draws}
             prediction = self.predict(*inputs, seed=self.info.seed)
             self.predictive_draws = {next(iter(self.log_likelihood)): self._chained(prediction.draws)}

@@ -5,16 +5,16 @@ A prior is frozen: no arrays, no site names, no sampling. Hand it to ``ppl.weigh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from scalemix.checks import check_nonnegative, check_positive
+from scalemix.checks import check_positive
 from scalemix.hyper import ExpectedActive
 from scalemix.noise import Bernoulli, Constant, HalfCauchy, InverseNakagami, Noise, Rayleigh, UniformVariance
 from scalemix.noise import LogUniform as LogUniformNoise
 from scalemix.tying import LAYER, Factor, as_factor
+from scalemix.variational_priors import GaussianUniformMaximized, LogUniform, VariationalPrior
 
 __all__ = [
     "GaussianUniform",
@@ -219,58 +219,6 @@ def Horseshoe(  # noqa: N802
     slab = None if slab_scale is None else InverseNakagami(slab_df, slab_scale)
     local = HalfCauchy() if per is None else HalfCauchy().per(per)
     return ScaleMixture(local, HalfCauchy(scale).per(LAYER, name="tau"), slab=slab)
-
-
-@dataclass(frozen=True)
-class VariationalPrior:
-    """A penalty that looks like a prior and that only a variational objective can use: no sampler is given it.
-
-    Attributes:
-        name: how it is called.
-        reason: why it has no posterior to sample.
-        remedy: the proper prior nearest to it.
-    """
-
-    name: str
-    reason: str
-    remedy: str
-
-    proper = False
-    parametrizations: tuple[str, ...] = ()
-    sampleable: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-def LogUniform() -> VariationalPrior:  # noqa: N802
-    """p(w) ∝ 1/|w|: the improper log-uniform prior of variational dropout (Kingma, Salimans and Welling, 2015; eq. 8 of Liu et al., 2019).
-
-    Its posterior is improper too: all mass is at w = 0, and a sampler drifts there silently.
-    """
-    return VariationalPrior(
-        "LogUniform()",
-        "its posterior is improper (all mass at w = 0)",
-        "sm.SmoothLogUniform(low, high), whose bounds the posterior depends on",
-    )
-
-
-def GaussianUniformMaximized(low: float = 0.0, high: float = math.inf) -> VariationalPrior:  # noqa: N802
-    """w ~ N(0, γ) with γ maximized over [low, high]: what VBD optimizes (Liu et al., 2019, eq. 12-17).
-
-    The profile max_γ N(w; 0, γ) = 1/(|w| √(2πe)) is the log-uniform prior again, and there the sparsity comes from. Not a prior with a
-    posterior: γ is a point.
-
-    Raises: ValueError unless 0 ≤ low < high.
-    """
-    check_nonnegative("GaussianUniformMaximized(low=)", low)
-    if not low < high:
-        raise ValueError(f"GaussianUniformMaximized(low={low}, high={high}) is empty: give low < high")
-    return VariationalPrior(
-        f"GaussianUniformMaximized(low={low:g}, high={high:g})",
-        "γ is maximized, not sampled, and the profile is the improper log-uniform prior",
-        "sm.GaussianUniform(low, high), which samples γ and does not make sparse, or sm.SmoothLogUniform(low, high), which does",
-    )
 
 
 def prior_for(prior: ScaleMixture | Mapping[str, ScaleMixture], site: str, sites: Sequence[str]) -> ScaleMixture:

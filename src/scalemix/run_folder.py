@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from scalemix.arviz_groups import load
-from scalemix.files import checksum, replacing, writing
+from scalemix.files import checksum, load_arrays, replacing, writing
+from scalemix.identity import check_identity
 from scalemix.language import Piece
 from scalemix.merge import Block, filled, gathered, write_blocks
 from scalemix.posterior import Info, Posterior
@@ -98,12 +98,7 @@ class RunFolder:
 
     def check(self, identity: dict[str, Any]) -> None:
         """Raise ValueError that names the first thing in which another run differs from this one."""
-        ours = self.manifest["identity"]
-        for name, theirs, mine in _differences(json.loads(json.dumps(identity)), ours):
-            raise ValueError(
-                f"the run in {self.path} has {name}{_shown(mine)} and this one has {name}{_shown(theirs)}: resume with what it was started "
-                "with, or give another folder"
-            )
+        check_identity(self.path, self.manifest["identity"], identity)
 
     def prepare(self, versions: dict[str, str]) -> list[str]:
         """Check that the run can go on here, before anything is sampled; returns what a person should know.
@@ -159,7 +154,7 @@ class RunFolder:
         info = Info(**spec["info"])
         info.seconds_compile = sum(record["seconds_compile"] for record in self.manifest["segments"])
         info.seconds_run = sum(record["seconds_run"] for record in self.manifest["segments"])
-        data = _arrays(self.path / DATA)
+        data = load_arrays(self.path / DATA)
         dims = {name: tuple(names) for name, names in spec["dims"].items()}
         return Posterior(
             {},
@@ -218,7 +213,7 @@ class RunFolder:
 
     def _read(self, record: dict[str, Any], only: str = "") -> dict[str, dict[str, np.ndarray]]:
         self._check(record)
-        return _arrays(self.path / record["file"], only)
+        return load_arrays(self.path / record["file"], only)
 
     def _write_arrays(self, name: str, arrays: dict[str, np.ndarray]) -> str:
         path = self.path / name
@@ -241,30 +236,3 @@ def has_run(path: Path) -> bool:
 def load_folder(path: Path) -> Posterior:
     """The draws that a run has, finished or not."""
     return RunFolder.open(path).posterior()
-
-
-def _arrays(path: Path, only: str = "") -> dict[str, dict[str, np.ndarray]]:
-    groups: dict[str, dict[str, np.ndarray]] = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for key in file.files:
-                if key.startswith(only):
-                    group, name = key.split("/", 1)
-                    groups.setdefault(group, {})[name] = file[key]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged ({error}): restore it from a copy, or start anew in another folder") from error
-    return groups
-
-
-def _differences(theirs: Any, mine: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        for key in dict.fromkeys([*theirs, *mine]):
-            inner = key if name in ("", "settings") else f"{name}[{key!r}]"
-            yield from _differences(theirs.get(key), mine.get(key), inner)
-    elif theirs != mine:
-        yield name, theirs, mine
-
-
-def _shown(value: Any) -> str:
-    text = str(value) if not isinstance(value, str) else repr(value)
-    return f"={text if len(text) <= 60 else text[:60] + '…'}"

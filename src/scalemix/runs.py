@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from scalemix.lower import Site
 
-__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun"]
+__all__ = ["Engine", "Evaluation", "Model", "NutsRun", "Piece", "Predictive", "Structure", "SviRun", "TrainRun", "interval"]
 
 Model = Callable[..., Any]
 
@@ -25,6 +27,7 @@ class Structure:
         discrete: those of them with discrete values.
         deterministics, observed: shape of each deterministic and of each observed site.
         sites: what ``ppl.weight`` recorded of the sites it made.
+        supports: between which numbers the values of each sampled site lie; ``None`` for one that is discrete or no product of intervals.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -32,6 +35,25 @@ class Structure:
     deterministics: dict[str, tuple[int, ...]]
     observed: dict[str, tuple[int, ...]]
     sites: dict[str, Site] = field(default_factory=dict)
+    supports: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+
+
+def interval(support: Any) -> tuple[float, float] | None:
+    """The ends of a language's constraint ``support`` that is an interval for each entry, else ``None``."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    if getattr(support, "is_discrete", False) or type(support).__name__ == "_Dependent":
+        return None
+    if type(support).__name__ in ("Real", "_Real"):
+        return -math.inf, math.inf
+    ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
+    if ends == [None, None]:
+        return None
+    try:
+        low, high = (default if end is None else float(end) for end, default in zip(ends, (-math.inf, math.inf), strict=True))
+    except (TypeError, ValueError):  # an end that is an array of several numbers, or traced
+        return None
+    return low, high
 
 
 @dataclass
@@ -121,6 +143,27 @@ class SviRun:
     seconds_run: float
 
 
+@dataclass
+class TrainRun:
+    """What training made.
+
+    Attributes:
+        params: the parameters, unconstrained; those of the best validation score if training could stop on it, else the last ones.
+        history: one number per epoch of "loss", "nll" and "kl" (means over its steps), "kl_weight" and "learning_rate" (at its last step)
+            and "validation" (NaN where it was not looked at).
+        stopped: why training ended, a sentence.
+        seconds_compile, seconds_run: wall time.
+        notes: what a person should know.
+    """
+
+    params: dict[str, np.ndarray]
+    history: dict[str, np.ndarray]
+    stopped: str
+    seconds_compile: float
+    seconds_run: float
+    notes: list[str] = field(default_factory=list)
+
+
 class Engine(Protocol):
     """Running a model: NumPy arrays in, NumPy arrays out.
 
@@ -190,6 +233,70 @@ class Engine(Protocol):
 
     def svi(self, model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun:
         """Fit ``guide`` to ``model`` given ``data`` under the ``settings`` of ``scalemix.inference.svi``, by ``seed``."""
+        ...
+
+    def arrays(self, data: Any) -> Any:
+        """NumPy arrays ``data``, in tuples and dicts, as arrays of the language, floating ones in the precision in force."""
+        ...
+
+    def objective(self, model: Model, guide: Any, arrays: tuple, *, seed: int, method: str = "exact") -> Any:
+        """The pure objective of a guide (``scalemix.guides``, or any function of ppl and the data) for ``model``.
+
+        Args:
+            model, guide: both ``f(ppl, *data)``.
+            arrays: a first batch, which shows the sites.
+            seed: of what is drawn while looking.
+            method: how the log-uniform prior's divergence is computed (``divergences.log_uniform``).
+
+        Returns: an object with ``params``, first values of the parameters, unconstrained, and the pure and differentiable
+        ``loss(params, batch, key, kl_weight, num_data)`` → (loss, {"nll": , "kl": }); ``batch`` is a tuple of arrays of the language,
+        ``key`` a JAX key and without meaning in Pyro.
+
+        Raises: ValueError where the guide misses a site or has one too many, or a closed KL is expected and not dispatched.
+        """
+        ...
+
+    def draw_guide(
+        self, guide: Any, params: dict[str, np.ndarray], arrays: tuple, *, num_draws: int, seed: int
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """``num_draws`` draws of ``guide`` at ``params`` and the data ``arrays``, by ``seed``: (num_draws, *shape) a site, and log q."""
+        ...
+
+    def train(
+        self,
+        objective: Any,
+        data: Any,
+        settings: Any,
+        *,
+        seed: int,
+        num_data: int | None = None,
+        validation: Callable[[dict[str, Any]], float] | None = None,
+        callbacks: Iterable[Callable[[int, dict[str, Any]], object]] = (),
+        folder: Path | str | None = None,
+        resume: bool = False,
+    ) -> TrainRun:
+        """Minimize an objective by gradient steps, in the precision in force.
+
+        Args:
+            objective: has ``params``, a dict of arrays of the language, their first values on the real line; and the pure function
+                ``loss(params, batch, key, kl_weight, num_data)`` → (loss, {"nll": , "kl": }), scalars in nats. ``batch`` is a tuple of
+                arrays of the language, ``key`` a JAX PRNG key (``None`` in Pyro, where torch's generator is seeded). It may have
+                ``project(params)``, applied after each step; ``noise_parameters``, patterns of the names that take
+                ``noise_learning_rate``; ``identity``, what a resumed run has to share; ``compilable = False`` (Pyro).
+            data: a tuple of arrays, the cases along their first axis; or an iterable of batches, each a tuple of arrays, iterated anew in
+                each epoch; or a function of the epoch's number that returns one.
+            settings: a ``scalemix.training.Settings``.
+            seed: a whole number; the same seed gives the same parameters.
+            num_data: N; needed for batches, for arrays it is their number of rows if not given.
+            validation: a score of the parameters (arrays of the language), lower is better, looked at every ``settings.check_every`` epochs.
+            callbacks: each is called as ``callback(epoch, record)`` after each epoch, with its row of the history and "params".
+            folder: checkpoints go there.
+            resume: go on from the last checkpoint in ``folder``, if there is one, and end at the numbers of a run that was not stopped.
+
+        Raises:
+            FloatingPointError: a number ceased to be finite; it names the step, the parameter and the last good checkpoint.
+            ValueError: data, settings or folder do not fit; the sentence names the remedy.
+        """
         ...
 
     def quadratic(

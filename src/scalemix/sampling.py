@@ -218,8 +218,8 @@ def _in_folder(plan: _Plan, path: Path, resume: bool, num_data: int | None) -> P
         method = _chain_method(plan, settings.chain_method if run is None else run.chain_method)
         check_disk(plan.footprint, total, path)
         if run is None:
-            run = RunFolder.begin(path, identity, plan.skeleton, versions(plan.ppl))
-        for note in run.prepare(versions(plan.ppl)):
+            run = RunFolder.begin(path, identity, plan.skeleton, versions(plan.ppl.name))
+        for note in run.prepare(versions(plan.ppl.name)):
             logger.warning("%s", note)
         for piece, block in plan.blocks(method, run.last()):
             run.add(block, piece)

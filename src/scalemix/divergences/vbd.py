@@ -57,8 +57,10 @@ def bounded_gaussian_uniform(mean: Any, scale: Any, *, low: float = 0.0, high: f
     """
     _check_bounds(low, high)
     xp, mean, scale = arrays(mean, scale)
-    second_moment = mean**2 + scale**2
     value = 0.5 * xp.log1p((mean / scale) ** 2)
+    if low == 0.0 and high == math.inf:
+        return value
+    second_moment = mean**2 + scale**2
     if low > 0.0:
         value = xp.where(second_moment < low, _at(xp, second_moment, scale, low), value)
     if high < math.inf:

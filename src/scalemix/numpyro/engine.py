@@ -16,14 +16,20 @@ from numpyro.infer.util import compute_log_probs
 
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
+from scalemix.numpyro.data import arrays
 from scalemix.numpyro.gates_summed import gates_summed, layer_summed
 from scalemix.numpyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
 from scalemix.numpyro.mcmc import chain_method, mcmc
+from scalemix.numpyro.objective import draw_guide, objective
 from scalemix.numpyro.svi import svi
+from scalemix.numpyro.training import train
+from scalemix.runs import interval
 
 __all__ = [
+    "arrays",
     "chain_method",
     "collapsed_gibbs",
+    "draw_guide",
     "evaluate",
     "gates_summed",
     "has_gpu",
@@ -31,12 +37,14 @@ __all__ = [
     "log_joint",
     "mcmc",
     "nuts_within_gibbs",
+    "objective",
     "precision",
     "predict",
     "quadratic",
     "sample_prior",
     "structure",
     "svi",
+    "train",
 ]
 
 
@@ -75,7 +83,7 @@ def structure(model: Model, data: tuple, *, seed: int) -> Structure:
         trace.update(handlers.trace(handlers.seed(model, key)).get_trace(_ppl(), *args))
 
     with recorded_sites() as sites:
-        jax.eval_shape(run, jax.random.PRNGKey(seed), _arrays(data))  # shapes alone: nothing is compiled
+        jax.eval_shape(run, jax.random.PRNGKey(seed), arrays(data))  # shapes alone: nothing is compiled
     samples = {name: site for name, site in trace.items() if site["type"] == "sample"}
     latents = {name: np.shape(site["value"]) for name, site in samples.items() if not site["is_observed"]}
     return Structure(
@@ -84,11 +92,12 @@ def structure(model: Model, data: tuple, *, seed: int) -> Structure:
         {name: np.shape(site["value"]) for name, site in trace.items() if site["type"] == "deterministic"},
         {name: np.shape(site["value"]) for name, site in samples.items() if site["is_observed"]},
         sites,
+        {name: interval(samples[name]["fn"].support) for name in latents},
     )
 
 
 def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: int) -> Evaluation:
-    args = (_ppl(), *_arrays(data))
+    args = (_ppl(), *arrays(data))
 
     def one(values: dict[str, Any]) -> tuple:
         log_probs, trace = compute_log_probs(handlers.seed(model, 0), args, {}, values, sum_log_prob=False)
@@ -104,7 +113,7 @@ def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: 
 
 
 def predict(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> Predictive:
-    args = (_ppl(), *_arrays(inputs))
+    args = (_ppl(), *arrays(inputs))
 
     def one(keyed: tuple[Any, dict[str, Any]]) -> tuple:
         key, values = keyed
@@ -118,7 +127,7 @@ def predict(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: 
 
 
 def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
-    args = (_ppl(), *_arrays(inputs))
+    args = (_ppl(), *arrays(inputs))
 
     def one(key: Any) -> dict[str, Any]:
         trace = handlers.trace(handlers.seed(model, key)).get_trace(*args)
@@ -151,9 +160,3 @@ def _moments(law: Any) -> tuple[Any, Any]:
 
 def _ppl() -> Any:
     return sys.modules["scalemix.numpyro"]
-
-
-def _arrays(data: Any) -> Any:
-    """Data as JAX arrays, floating ones in the precision in force."""
-    dtype = jnp.result_type(float)
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype if np.issubdtype(np.asarray(x).dtype, np.floating) else None), data)

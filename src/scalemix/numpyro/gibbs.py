@@ -31,15 +31,15 @@ CHUNK = 64
 
 
 def quadratic(model: Model, data: tuple, weights: dict[str, tuple[int, ...]]) -> Callable[[dict[str, np.ndarray]], tuple]:
-    from scalemix.numpyro.engine import _arrays
+    from scalemix.numpyro.data import arrays as as_arrays
 
-    return _in_chunks(_quadratic_at(_log_joint(model, _arrays(data)), weights))
+    return _in_chunks(_quadratic_at(_log_joint(model, as_arrays(data)), weights))
 
 
 def log_joint(model: Model, data: tuple) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    from scalemix.numpyro.engine import _arrays
+    from scalemix.numpyro.data import arrays as as_arrays
 
-    return _in_chunks(_log_joint(model, _arrays(data)))
+    return _in_chunks(_log_joint(model, as_arrays(data)))
 
 
 def _in_chunks(function: Callable[[Values], Any]) -> Callable[[dict[str, np.ndarray]], Any]:
@@ -56,9 +56,9 @@ def _in_chunks(function: Callable[[Values], Any]) -> Callable[[dict[str, np.ndar
 
 
 def collapsed_gibbs(model: Model, data: tuple, layer: GatedLayer, *, starts: np.ndarray, seed: int, settings: Any) -> NutsRun:
-    from scalemix.numpyro.engine import _arrays
+    from scalemix.numpyro.data import arrays as as_arrays
 
-    arrays = _arrays(data)
+    arrays = as_arrays(data)
     start = time.perf_counter()
     with compile_clock() as clock:
         forms_at = _forms_at(_log_joint(model, arrays), layer)
@@ -74,9 +74,9 @@ def collapsed_gibbs(model: Model, data: tuple, layer: GatedLayer, *, starts: np.
 def nuts_within_gibbs(
     model: Model, data: tuple, gates: dict[str, tuple[int, ...]], blocks: np.ndarray, *, starts: np.ndarray, seed: int, settings: Any
 ) -> NutsRun:
-    from scalemix.numpyro.engine import _arrays
+    from scalemix.numpyro.data import arrays as as_arrays
 
-    arrays = _arrays(data)
+    arrays = as_arrays(data)
     kernel = HMCGibbs(_nuts(model, settings), _block_step(_log_joint(model, arrays), gates, blocks), list(gates))
     start = time.perf_counter()
     with compile_clock() as clock:

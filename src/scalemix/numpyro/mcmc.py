@@ -38,10 +38,10 @@ def mcmc(
     last: Piece | None,
     advance: Callable[[int], None],
 ) -> Iterator[Piece]:
-    from scalemix.numpyro.engine import _arrays
+    from scalemix.numpyro.data import arrays as as_arrays
 
     bound = partial(model, sys.modules["scalemix.numpyro"])
-    args, starts = _arrays(data), _arrays(initial)
+    args, starts = as_arrays(data), as_arrays(initial)
     key = jax.random.PRNGKey(seed)
     keys = jax.random.split(key, settings.num_chains) if settings.num_chains > 1 else key[None]  # as numpyro.infer.MCMC has them
     begin = partial(_begin, bound, kernel, settings)

@@ -25,9 +25,9 @@ __all__ = ["svi"]
 
 
 def svi(model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun:
-    from scalemix.numpyro.engine import _arrays
+    from scalemix.numpyro.data import arrays as as_arrays
 
-    args = _arrays(data)
+    args = as_arrays(data)
     bound = partial(model, sys.modules["scalemix.numpyro"])
     bound_guide = _guide(guide, bound, settings)
     schedule = optax.exponential_decay(settings.learning_rate, settings.num_steps, settings.decay)

@@ -36,6 +36,7 @@ from scalemix.pyro.primitives import (
     weight,
     where,
 )
+from scalemix.pyro.variational import kl_divergence
 
 name = "pyro"
 kitchens[name] = cast(Any, sys.modules[__name__])
@@ -56,6 +57,7 @@ __all__ = [
     "exp",
     "factor",
     "full",
+    "kl_divergence",
     "linear",
     "log_density",
     "maximum",

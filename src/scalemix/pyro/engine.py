@@ -17,13 +17,18 @@ from scalemix.lower import recorded_sites
 from scalemix.pyro.gates_summed import gates_summed, layer_summed
 from scalemix.pyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, quadratic
 from scalemix.pyro.mcmc import chain_method, mcmc
+from scalemix.pyro.objective import draw_guide, objective
 from scalemix.pyro.primitives import Given
 from scalemix.pyro.svi import svi
 from scalemix.pyro.tensors import tensors
+from scalemix.pyro.training import train
+from scalemix.runs import interval
 
 __all__ = [
+    "arrays",
     "chain_method",
     "collapsed_gibbs",
+    "draw_guide",
     "evaluate",
     "gates_summed",
     "has_gpu",
@@ -31,13 +36,17 @@ __all__ = [
     "log_joint",
     "mcmc",
     "nuts_within_gibbs",
+    "objective",
     "precision",
     "predict",
     "quadratic",
     "sample_prior",
     "structure",
     "svi",
+    "train",
 ]
+
+arrays = tensors
 
 
 @contextmanager
@@ -69,6 +78,7 @@ def structure(model: Model, data: tuple, *, seed: int) -> Structure:
         {name: tuple(samples[name]["value"].shape) for name in samples if name in deterministic},
         {name: tuple(site["value"].shape) for name, site in samples.items() if site["is_observed"] and name not in deterministic},
         sites,
+        {name: interval(samples[name]["fn"].support) for name in latents},
     )
 
 

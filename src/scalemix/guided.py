@@ -1,0 +1,153 @@
+"""What every recipe with one of our guides does: choose the guide by the model's sites, train it, draw from it.
+
+loss = (N/B) Σ_batch −log p(y | θ) + kl_weight · Σ_sites D(q_site, p_site)        nats; ``scalemix.objective`` says what D is
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalemix.fitting import build_posterior, inspect, place
+from scalemix.guides import Component, Guide, Target
+from scalemix.noise import Bernoulli
+from scalemix.posterior import Posterior
+from scalemix.priors import ScaleMixture, VariationalPrior
+from scalemix.runs import Structure, SviRun
+from scalemix.training.feed import mapped
+from scalemix.training.settings import Settings
+from scalemix.variational_scope import variational, variational_scope
+
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+
+__all__ = ["GuideSettings", "fit_guide", "recipe_for", "refuse_unless"]
+
+MOST_NUMBERS = 2e7  # of the draws of noises that belong to rows: 160 MB
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuideSettings(Settings):
+    """How to train a guide, and how many draws of it to keep. The first arguments are those of ``scalemix.training.Settings``.
+
+    Args:
+        num_draws: draws of the fitted guide in the posterior.
+        local_reparametrization: draw a layer's pre-activations instead of its weights: True, False, or "auto", where a batch has fewer rows
+            than the layer has inputs.
+
+    Raises: ValueError for a number or a choice out of range.
+    """
+
+    num_draws: int = 100
+    local_reparametrization: bool | str = "auto"
+
+
+def fit_guide(
+    ppl: PPL,
+    model: Callable[..., Any],
+    data: tuple,
+    choose: Callable[[Target], Component | None],
+    *,
+    check: Callable[[Structure], list[str]],
+    settings: GuideSettings,
+    seed: int,
+    num_data: int | None,
+    method: str,
+    divergence: str = "exact",
+    validation: Callable[[dict[str, Any]], float] | None = None,
+    callbacks: Iterable[Callable[[int, dict[str, Any]], object]] = (),
+    folder: Path | str | None = None,
+    resume: bool = False,
+) -> Posterior:
+    """Train the guide of components ``choose(target)`` for ``model(ppl, *data)``.
+
+    Args:
+        ppl, model, data, seed, num_data: as for every recipe.
+        choose: the component of a site.
+        check: refuses what the recipe cannot treat, given the model's sites, and returns what a person should know of the result.
+        settings, validation, callbacks, folder, resume: of the training (``ppl.engine.train``).
+        method: what the result calls itself.
+        divergence: how the log-uniform prior's is computed (``divergences.log_uniform``).
+
+    Returns: num_draws draws of the guide as one chain; ``losses`` has one number per epoch, ``params`` and ``guide`` what was trained.
+    """
+    read = variational(model, method=divergence)
+    with variational_scope(placeholders=True):
+        settings, placed = place(ppl, read, data, settings, seed=seed)
+    with ppl.engine.precision(settings.dtype, settings.device):
+        with variational_scope(placeholders=True):
+            arrays, structure = inspect(ppl, read, data, seed=seed, method=method, gates=True)
+        notes = check(structure)
+        guide = Guide.build(structure, choose, seed=seed, local_reparametrization=settings.local_reparametrization)
+        first = mapped(lambda array: array[: settings.batch_size], arrays)
+        objective = ppl.engine.objective(model, guide, first, seed=seed, method=divergence)
+        run = ppl.engine.train(
+            objective,
+            arrays,
+            settings,
+            seed=seed,
+            num_data=num_data,
+            validation=validation,
+            callbacks=callbacks,
+            folder=folder,
+            resume=resume,
+        )
+        kept, structure, more = _rows_to_keep(ppl, read, arrays, structure, settings, seed)
+        draws, log_guide = guide.sample_posterior(ppl, run.params, kept, num_draws=settings.num_draws, seed=seed)
+        made = SviRun(draws, log_guide, run.history["loss"], run.params, run.seconds_compile, run.seconds_run)
+        posterior = build_posterior(ppl, read, kept, kept, structure, made, method=method, seed=seed, settings=settings)
+    if settings.kl_weight != 1.0:
+        notes = [*notes, f"tempered: the divergence has the weight {settings.kl_weight:g}, so this is no posterior of the model"]
+    posterior.info.notes += [placed, run.stopped, *run.notes, *notes, *more]
+    posterior.info.settings["optimizer"] = str(settings.optimizer)  # a function is no JSON
+    posterior.params, posterior.guide = run.params, guide
+    if any(isinstance(site.prior, VariationalPrior) for site in structure.sites.values()):
+        posterior.info.proper = False
+        posterior.log_joint[...], posterior.log_guide = math.nan, None
+        posterior.info.notes.append("no posterior: the prior has a divergence from the guide, and no density; log_joint is nan")
+    return posterior
+
+
+def refuse_unless(treated: Callable[[Any], bool], structure: Structure, method: str, wants: str) -> None:
+    """Raise ValueError unless the prior of each weight with an input axis is one that the recipe treats; the error names the one that can."""
+    weights = {name: site for name, site in structure.sites.items() if site.role == "weight" and "in" in site.axes}
+    if not weights:
+        raise ValueError(f"{method} needs a weight with an axis 'in' made by ppl.weight or ppl.dense, and the model has none")
+    for name, site in weights.items():
+        if not treated(site.prior):
+            raise ValueError(f"{method} is for {wants}, and {name!r} has {site.prior}: use scalemix.inference.{recipe_for(site.prior)}")
+
+
+def recipe_for(prior: Any) -> str:
+    """The recipe with a guide made for that prior."""
+    if isinstance(prior, VariationalPrior):
+        return "variational_dropout" if prior.name.startswith("LogUniform") else "vbd"
+    if is_two_normals(prior):
+        return "bayes_by_backprop"
+    return "mean_field"
+
+
+def is_two_normals(prior: Any) -> bool:
+    """One gate per weight between two normals with positive scales: ``sm.NormalMixture``, a continuous ``sm.SpikeAndSlab``."""
+    if not isinstance(prior, ScaleMixture) or len(prior.random_factors) != 1 or prior.slab is not None:
+        return False
+    factor = prior.random_factors[0]
+    return isinstance(factor.noise, Bernoulli) and factor.axes is None and factor.noise.low > 0.0 and not factor.noise.hyper_laws
+
+
+def _rows_to_keep(
+    ppl: PPL, model: Callable[..., Any], arrays: tuple, structure: Structure, settings: GuideSettings, seed: int
+) -> tuple[tuple, Structure, list[str]]:
+    """A noise per row has a draw for each row of the data: of large data the posterior keeps the first rows alone."""
+    per_row = sum(math.prod(structure.latents[name][1:]) for name, site in structure.sites.items() if site.axes[:1] == ("case",))
+    rows = max(shape[0] for shape in structure.observed.values() if shape)
+    most = int(MOST_NUMBERS // (per_row * settings.num_draws)) if per_row else rows
+    if most >= rows:
+        return arrays, structure, []
+    kept = mapped(lambda array: array[: max(most, 1)], arrays)
+    with variational_scope(placeholders=True):
+        structure = ppl.engine.structure(model, kept, seed=seed)
+    return kept, structure, [f"the draws are for the first {max(most, 1)} of {rows} rows: each row has noises of its own"]

@@ -1,0 +1,125 @@
+"""What a guide is made of: one component for each latent site of a model. The base class, and what it knows of a site."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from scalemix.arrays import arrays
+from scalemix.noise import Noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scalemix.language import PPL
+    from scalemix.runs import Structure
+
+__all__ = ["Component", "Target", "constrain", "targets"]
+
+REALS = (-math.inf, math.inf)
+INPUT_AXES = ("in", "height", "width")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A latent site, as a component sees it.
+
+    Attributes:
+        site, shape: its name, and the shape of one draw.
+        role: "weight", "bias" (a weight without an input axis), "base", "noise", "hyper", "slab", or "other" (not made by ``ppl.weight``).
+        weight: the weight it belongs to, "" for none.
+        axes: names of its dimensions; the first is "case" for a site with one row per case of the data.
+        support: between which numbers its values lie; ``None`` for a site that is discrete or no product of intervals.
+        scale: the number that multiplies it in the weight.
+        noise: the law of a noise, of a hyper-parameter or of a slab.
+    """
+
+    site: str
+    shape: tuple[int, ...]
+    role: str = "other"
+    weight: str = ""
+    axes: tuple[str, ...] = ()
+    support: tuple[float, float] | None = REALS
+    scale: float = 1.0
+    noise: Noise | None = None
+
+    @property
+    def fan_in(self) -> int:
+        """Weights that go into one output."""
+        return math.prod(size for axis, size in zip(self.axes, self.shape, strict=False) if axis in INPUT_AXES)
+
+    @property
+    def per_case(self) -> bool:
+        return self.axes[:1] == ("case",)
+
+
+def targets(structure: Structure) -> dict[str, Target]:
+    """The latent sites of a model, in order."""
+    found = {}
+    for site, shape in structure.latents.items():
+        support = structure.supports.get(site)
+        made = structure.sites.get(site)
+        if made is None:
+            found[site] = Target(site, shape, support=support)
+            continue
+        role = "bias" if made.role == "weight" and not set(made.axes) & set(INPUT_AXES) else made.role
+        outer = structure.sites[made.weight].scale if made.role == "base" else 1.0
+        found[site] = Target(site, shape, role, made.weight, made.axes, support, outer or 1.0, made.noise)
+    return found
+
+
+def constrain(u: Any, support: tuple[float, float]) -> Any:
+    """From a real number to the interval ``support``: eᵘ above a lower end, or a logistic function between two."""
+    low, high = support
+    if support == REALS:
+        return u
+    xp, u = arrays(u)
+    if high == math.inf:
+        return low + xp.exp(u)
+    return high - xp.exp(u) if low == -math.inf else low + (high - low) * xp.sigmoid(u)
+
+
+@dataclass(frozen=True)
+class Component:
+    """The law that a guide gives a site. A subclass says which parameters it has, how it is sampled, and its quantiles.
+
+    Its parameters are unconstrained reals of the shape of the site, named ``{site}_{suffix}``.
+
+    Attributes:
+        divergence: how its term of the objective is found. "closed": a KL the language dispatches; "point": −log p at the value;
+            "prior": 0, since the law is the prior's own; "monte_carlo": log q − log p at the draw.
+        noise_suffixes: endings of the parameters that say how wide it is, which may have a step size of their own.
+    """
+
+    divergence: ClassVar[str] = "closed"
+    noise_suffixes: ClassVar[tuple[str, ...]] = ()
+
+    def refusal(self, target: Target) -> str | None:
+        """Why it cannot be the law of that site (``None``: it can)."""
+        return None if target.support is not None else "its values are discrete, or no product of intervals"
+
+    def how(self, target: Target) -> str:
+        """``divergence`` for this site."""
+        return self.divergence
+
+    def initial(self, target: Target, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """First values of its parameters, suffix to array."""
+        return {}
+
+    def sample(self, ppl: PPL, target: Target, param: Callable[[str], Any], data: tuple, lazy: bool) -> Any:
+        """Sample the site in ``ppl``; ``param(suffix)`` gives a parameter, ``lazy`` leaves a weight to its layer."""
+        raise TypeError(f"{type(self).__name__} does not say how it is sampled: define sample(ppl, target, param, data, lazy)")
+
+    def quantiles(self, target: Target, params: dict[str, np.ndarray], probs: np.ndarray) -> np.ndarray:
+        """(len(probs), *shape) quantiles of each entry, given its parameters by suffix."""
+        raise TypeError(f"{type(self).__name__} does not say its quantiles: define quantiles(target, params, probs)")
+
+
+def he_normal(target: Target, rng: np.random.Generator) -> np.ndarray:
+    """N(0, 2/fan_in) for weights (He, Zhang, Ren and Sun, 2015), 0 for all else."""
+    if target.role not in ("weight", "base"):
+        return np.zeros(target.shape)
+    return rng.normal(size=target.shape) * (2.0 / target.fan_in) ** 0.5 / target.scale

@@ -1,0 +1,205 @@
+"""A guide: a component for each latent site of a model, with the first values of its parameters. Written once for both languages."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalemix.files import replacing, writing
+from scalemix.guides.component import Component, Target, targets
+from scalemix.variational_scope import variational
+
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+    from scalemix.runs import Structure
+
+__all__ = ["PARAM_SEPARATOR", "Guide"]
+
+PARAM_SEPARATOR = "_"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Guide:
+    """q(θ) = Π q(site): callable as ``guide(ppl, *data)``, which samples each latent site of the model it was built for.
+
+    Args:
+        parts: the component of each site.
+        targets: what each site is.
+        initial: first values of the parameters, ``{site}_{suffix}`` to array.
+        local_reparametrization: leave weights to ``ppl.linear`` and ``ppl.conv2d``, which draw pre-activations in their stead: True, False,
+            or "auto", where there are fewer rows than inputs (a layer then draws fewer numbers than it has weights).
+
+    Raises: ValueError where a component cannot be the law of its site, or an option is unknown.
+    """
+
+    parts: Mapping[str, Component]
+    targets: Mapping[str, Target]
+    initial: Mapping[str, np.ndarray] = field(repr=False)
+    local_reparametrization: bool | str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.local_reparametrization not in (True, False, "auto"):
+            raise ValueError(f"local_reparametrization={self.local_reparametrization!r}: give True, False or 'auto'")
+        for site, part in self.parts.items():
+            refusal = part.refusal(self.targets[site])
+            if refusal is not None:
+                raise ValueError(f"{type(part).__name__} cannot be the guide of the site {site!r}: {refusal}")
+
+    @classmethod
+    def build(
+        cls,
+        structure: Structure,
+        choose: Callable[[Target], Component | None],
+        *,
+        seed: int,
+        local_reparametrization: bool | str = "auto",
+    ) -> Guide:
+        """A guide for a model of this ``structure`` (``ppl.engine.structure``).
+
+        Args:
+            structure: the model's sites.
+            choose: the component of a site, given what it is; ``None`` for one that has none, which is an error.
+            seed: of the first values.
+            local_reparametrization: as for the guide.
+
+        Raises: ValueError for a latent site without a component.
+        """
+        found = targets(structure)
+        parts = {site: choose(target) for site, target in found.items()}
+        for site, part in parts.items():
+            if part is None:
+                raise ValueError(
+                    f"the guide has no component for the site {site!r} (role {found[site].role!r}, shape {found[site].shape}), which would "
+                    "silently be drawn from its prior: give it one"
+                )
+        chosen = {site: part for site, part in parts.items() if part is not None}
+        rng = np.random.default_rng(seed)
+        initial = {
+            f"{site}{PARAM_SEPARATOR}{suffix}": value
+            for site, part in chosen.items()
+            for suffix, value in part.initial(found[site], rng).items()
+        }
+        return cls(chosen, found, initial, local_reparametrization)
+
+    def __call__(self, ppl: PPL, *data: Any, **_: Any) -> dict[str, Any]:
+        """Sample every site in ``ppl``; the value of each. ``data`` are those of the model."""
+        rows = _rows(data)
+        values = {}
+        for site, part in self.parts.items():
+            values[site] = part.sample(ppl, self.targets[site], partial(self._param, ppl, site), data, self.lazy(site, rows))
+        return values
+
+    def lazy(self, site: str, rows: int | None) -> bool:
+        """Whether the weight ``site`` is left to its layer, for data of that many ``rows``."""
+        target = self.targets[site]
+        if target.role != "weight" or self.local_reparametrization is False:
+            return False
+        return self.local_reparametrization is True or (rows is not None and rows < target.fan_in)
+
+    def native(self, ppl: PPL) -> Callable[..., Any]:
+        """The guide as a plain function of the data, for ``pyro.infer.SVI`` or ``numpyro.infer.SVI`` with ``TraceMeanField_ELBO``."""
+        return partial(self, ppl)
+
+    def model(self, ppl: PPL, model: Callable[..., Any], *, method: str = "exact") -> Callable[..., Any]:
+        """``model(ppl, *data)`` as a plain function of the data, read as ``sm.variational(model, method=method)`` does."""
+        return partial(variational(model, method=method), ppl)
+
+    def _param(self, ppl: PPL, site: str, suffix: str) -> Any:
+        name = f"{site}{PARAM_SEPARATOR}{suffix}"
+        return ppl.param(name, lambda *_: ppl.engine.arrays(self.initial[name]))
+
+    @property
+    def noise_params(self) -> tuple[str, ...]:
+        """Names of the parameters that say how wide the guide is; a training may give them a step size of their own."""
+        return tuple(f"{site}{PARAM_SEPARATOR}{suffix}" for site, part in self.parts.items() for suffix in part.noise_suffixes)
+
+    def median(self, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The median of each site under ``params``."""
+        return {site: values[0] for site, values in self.quantiles(params, [0.5]).items()}
+
+    def quantiles(self, params: Mapping[str, Any], probs: Any) -> dict[str, np.ndarray]:
+        """(len(probs), *shape) quantiles of each entry of each site under ``params``.
+
+        Raises: ValueError unless 0 ≤ probs ≤ 1.
+        """
+        at = np.asarray(probs, dtype=float).reshape(-1)
+        if not np.all((at >= 0.0) & (at <= 1.0)):
+            raise ValueError(f"quantiles(probs={probs!r}): give numbers from 0 to 1")
+        return {site: self.parts[site].quantiles(self.targets[site], own, at) for site, own in self._by_site(params)}
+
+    def sample_posterior(
+        self, ppl: PPL, params: Mapping[str, Any], data: tuple, *, num_draws: int, seed: int
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """``num_draws`` draws of every site under ``params``, (num_draws, *shape), for the cases in ``data``, and log q of each."""
+        whole = dataclasses.replace(self, local_reparametrization=False)
+        return ppl.engine.draw_guide(whole, dict(params), data, num_draws=num_draws, seed=seed)
+
+    def save(self, path: str | Path, params: Mapping[str, Any]) -> Path:
+        """Write ``params`` and what the guide is to the .npz file ``path``: arrays, and JSON for the rest. It is whole or not there."""
+        path = Path(path)
+        spec = {
+            "format": FORMAT,
+            "local_reparametrization": self.local_reparametrization,
+            "parts": [_part_spec(part, self.targets[site]) for site, part in self.parts.items()],
+        }
+        arrays = {name: np.asarray(params[name]) for name in self.initial}
+        with writing("the guide", path), replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, __spec__=np.array(json.dumps(spec)), **arrays)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, structure: Structure | None = None) -> Guide:
+        """The guide that ``save`` wrote; the parameters saved with it are its ``initial`` values.
+
+        Args:
+            path: the file.
+            structure: of the model, needed where sites are drawn from their priors.
+
+        Raises: ValueError with one sentence if the file is none, or of another format.
+        """
+        from scalemix import guides
+
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                spec = json.loads(str(stored["__spec__"]))
+                initial = {name: stored[name] for name in stored.files if name != "__spec__"}
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} is no guide that Guide.save wrote ({error}): give the path of one") from error
+        if spec.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} has the format {spec.get('format')}, and this version reads {FORMAT}: load it with the version that wrote it"
+            )
+        known = targets(structure) if structure is not None else {}
+        parts, found = {}, {}
+        for each in spec["parts"]:
+            target = Target(**{name: tuple(v) if isinstance(v, list) else v for name, v in each["target"].items()})
+            found[target.site] = known.get(target.site, target)
+            parts[target.site] = getattr(guides, each["component"])(**each["options"])
+        missing = [site for site, part in parts.items() if part.divergence == "prior" and found[site].noise is None]
+        if missing:
+            raise ValueError(f"the guide draws {missing[0]!r} from its prior: give Guide.load(path, structure=) that of the model")
+        return cls(parts, found, initial, spec["local_reparametrization"])
+
+    def _by_site(self, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        for site, part in self.parts.items():
+            names = part.initial(self.targets[site], np.random.default_rng(0))
+            yield site, {suffix: np.asarray(params[f"{site}{PARAM_SEPARATOR}{suffix}"]) for suffix in names}
+
+
+def _part_spec(part: Component, target: Target) -> dict[str, Any]:
+    fields = {f.name: getattr(target, f.name) for f in dataclasses.fields(target) if f.name != "noise"}
+    return {"component": type(part).__name__, "options": dataclasses.asdict(part), "target": fields}
+
+
+def _rows(data: tuple) -> int | None:
+    """Rows of the first of the data that is an array."""
+    leaves = [leaf for each in data for leaf in (each.values() if isinstance(each, dict) else (each,))]
+    return next((leaf.shape[0] for leaf in leaves if getattr(leaf, "ndim", 0) > 0), None)

@@ -1,0 +1,112 @@
+"""In JAX: the law of a guide's weights, the law of a prior that has a divergence and no draws, and the divergence between them."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as numpyro_dist
+from numpyro.distributions import constraints
+from numpyro.distributions.kl import kl_divergence
+
+from scalemix.local_reparametrization import Unsampled
+from scalemix.numpyro.arrays import array_functions
+from scalemix.numpyro.distributions import dist
+from scalemix.variational_priors import VariationalPrior
+from scalemix.variational_scope import current_scope
+
+__all__ = ["VariationalLaw", "WeightNormal", "kl_divergence", "standard_normal"]
+
+
+def standard_normal(key: Any, like: Any) -> jax.Array:
+    """Standard normals in the shape of ``like``, by a JAX key."""
+    return jax.random.normal(key, jnp.shape(like), jnp.result_type(like))
+
+
+class UnsampledArray(Unsampled):
+    """In JAX: functions of ``jax.numpy`` and operators draw it first, by ``__jax_array__``; others want ``ppl.array(w)``."""
+
+    def __jax_array__(self) -> jax.Array:
+        return self.drawn()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # protocols that are asked for by name
+        return getattr(self.drawn(), name)
+
+
+def _operator(name: str) -> Any:
+    def apply(self: Unsampled, *others: Any) -> Any:
+        return getattr(self.drawn(), name)(*(each.drawn() if isinstance(each, Unsampled) else each for each in others))
+
+    return apply
+
+
+OPERATORS = ("add", "sub", "mul", "truediv", "pow", "matmul")
+for _name in [*(f"__{side}{op}__" for op in OPERATORS for side in ("", "r")), "__neg__", "__abs__", "__len__"]:
+    setattr(UnsampledArray, _name, _operator(_name))
+
+
+class WeightNormal(numpyro_dist.Normal):
+    """N(loc, e^log_variance) of a guide's weights, whose draws may be left to the layers (``lazy``).
+
+    Where log α = log_variance − log loc² is above ``mask_above``, draws are 0: the weight is pruned already during training.
+    """
+
+    pytree_data_fields = ("log_variance",)
+    pytree_aux_fields = ("lazy", "mask_above")
+
+    def __init__(
+        self, loc: Any, log_variance: Any, *, lazy: bool = False, mask_above: float | None = None, validate_args: Any = None
+    ) -> None:
+        self.log_variance, self.lazy, self.mask_above = log_variance, lazy, mask_above
+        super().__init__(loc, jnp.exp(0.5 * log_variance), validate_args=False)
+
+    def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> Any:
+        loc, scale = self.loc, self.scale
+        if self.mask_above is not None:
+            log_variance, size = jax.lax.stop_gradient((self.log_variance, jnp.abs(loc)))
+            kept = log_variance <= self.mask_above + 2.0 * jnp.log(size)
+            loc, scale = loc * kept, scale * kept
+        if self.lazy and not sample_shape:
+            uses = count()
+            return UnsampledArray(loc, scale * scale, lambda like: standard_normal(jax.random.fold_in(key, next(uses)), like))
+        return loc + scale * standard_normal(key, jnp.broadcast_to(loc, sample_shape + self.batch_shape))
+
+    def log_prob(self, value: Any) -> jax.Array:
+        return super().log_prob(value.drawn() if isinstance(value, Unsampled) else value)
+
+
+class VariationalLaw(numpyro_dist.Distribution):
+    """Law of weights of that ``shape`` under a prior that has a divergence from a normal and no draws."""
+
+    arg_constraints: dict[str, Any] = {}
+    support = constraints.real
+    reparametrized_params: list[str] = []
+    pytree_aux_fields = ("prior",)
+
+    def __init__(self, prior: VariationalPrior, shape: tuple[int, ...], *, validate_args: Any = None) -> None:
+        self.prior = prior
+        super().__init__(batch_shape=tuple(shape), validate_args=False)
+
+    def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        scope = current_scope()
+        if scope is None or not scope.placeholders:
+            raise ValueError(f"{self.prior} cannot be sampled: {self.prior.reason}; use {self.prior.remedy}")
+        return jnp.zeros(sample_shape + self.batch_shape)
+
+    def log_prob(self, value: Any) -> jax.Array:
+        """Up to a constant; of a weight that was not drawn, 0: the divergence stands for it."""
+        if isinstance(value, Unsampled):
+            return jnp.zeros(())
+        return self.prior.log_density(array_functions, jnp.asarray(value))
+
+
+@kl_divergence.register(numpyro_dist.Normal, VariationalLaw)
+def _divergence(q: Any, p: VariationalLaw) -> jax.Array:
+    return p.prior.divergence(q.loc, q.scale)
+
+
+dist.WeightNormal, dist.VariationalLaw = WeightNormal, VariationalLaw

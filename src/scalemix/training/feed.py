@@ -1,0 +1,95 @@
+"""Data as minibatches: arrays that are shuffled anew in each epoch, or an iterable that brings its own batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from scalemix.checks import check_positive_int
+from scalemix.posterior import plain_data
+from scalemix.training.settings import Settings
+
+__all__ = ["Feed", "mapped"]
+
+
+class Feed:
+    """Where the rows come from.
+
+    Attributes:
+        arrays: the data as NumPy arrays, or ``None`` if ``batches`` brings them.
+        num_data: N.
+        rows: B, for arrays.
+        full: steps of B rows in an epoch, for arrays.
+        rest: rows of one further step, 0 if there is none.
+        steps: steps in an epoch, ``None`` if that is not known before it has ended.
+        whole: each step takes all rows.
+    """
+
+    def __init__(self, data: Any, settings: Settings, num_data: int | None) -> None:
+        self.arrays = plain_data(data) if _is_arrays(data) else None
+        if num_data is not None:
+            check_positive_int("num_data", num_data)
+        if self.arrays is not None:
+            count = _num_rows(self.arrays)
+            self.num_data = count if num_data is None else num_data
+            self.rows = min(settings.batch_size or count, count)
+            self.full, rest = divmod(count, self.rows)
+            self.rest = rest if settings.last_batch == "smaller" else 0
+            self.count, self.whole = count, self.rows == count
+            self.steps: int | None = self.full + (self.rest > 0)
+            return
+        if not callable(data) and not hasattr(data, "__iter__"):
+            raise TypeError(f"the data are a {type(data).__name__}: give a tuple of arrays, or an iterable of batches with num_data=")
+        if num_data is None:
+            raise ValueError("batches do not tell how many data there are: give num_data=, the rows of all of them together")
+        if settings.batch_size is not None:
+            raise ValueError("Settings(batch_size=) has no meaning where the data come as batches: leave it away, or give the arrays")
+        if hasattr(data, "__next__"):
+            if settings.num_epochs > 1:
+                raise ValueError("an iterator of batches is used up after one epoch: give a list, a loader, or a function of the epoch")
+            used = data
+            data = lambda _: used  # noqa: E731
+        self._source, self.num_data = data, num_data
+        self.steps = len(data) if hasattr(data, "__len__") else None
+        if self.steps == 0:
+            raise ValueError("the data hold no batch")
+
+    def batches(self, epoch: int, skip: int) -> Iterator[tuple]:
+        """The batches of an epoch from number ``skip`` on."""
+        found = self._source(epoch) if callable(self._source) else self._source
+        for batch in islice(found, skip, None):
+            arrays = plain_data(tuple(batch) if isinstance(batch, list | tuple) else (batch,))
+            _num_rows(arrays)
+            yield arrays
+
+
+def mapped(function: Callable[[Any], Any], data: Any) -> Any:
+    """``function`` of each array in tuples and dicts; ``None`` stays."""
+    if data is None:
+        return None
+    if isinstance(data, tuple):
+        return tuple(mapped(function, each) for each in data)
+    if isinstance(data, dict):
+        return {name: mapped(function, each) for name, each in data.items()}
+    return function(data)
+
+
+def _is_arrays(data: Any) -> bool:
+    return isinstance(data, tuple) and all(each is None or isinstance(each, dict) or hasattr(each, "shape") for each in data)
+
+
+def _num_rows(arrays: tuple) -> int:
+    shapes: list[tuple[int, ...]] = []
+    mapped(lambda array: shapes.append(np.shape(array)), arrays)
+    if not shapes or not all(shapes):
+        raise ValueError("the data hold no array with rows: give arrays whose first axis is the case")
+    if len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(
+            f"the arrays of the data differ in their rows, {', '.join(str(shape[0]) for shape in shapes)}: give one row per case"
+        )
+    if shapes[0][0] == 0:
+        raise ValueError("the data have no rows")
+    return shapes[0][0]
