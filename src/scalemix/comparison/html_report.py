@@ -43,6 +43,7 @@ img { max-width: 100%; height: auto; display: block; margin: 1.2rem 0; }
 </head>
 <body>
 <h1>$title</h1>
+$about
 <nav><a href="#verdicts">Verdicts</a><a href="#tables">Tables</a>$links</nav>
 <h2 id="verdicts">Verdicts</h2>
 <ul>
@@ -63,8 +64,8 @@ BLOCK_HEADINGS = dict(
 )
 
 
-def html_report(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
-    """The text of the file; ``figures`` are those of ``Comparison.plot``."""
+def html_report(comparison: Comparison, figures: Mapping[str, Figure], *, about: str = "") -> str:
+    """The text of the file; ``figures`` are those of ``Comparison.plot``, ``about`` a sentence under the title."""
     parts = [_section(comparison, part) for part in shown_parts(comparison.table)]
     blocks = comparison.blocks
     if len(blocks) and blocks.index.get_level_values("block").nunique() > 1:
@@ -72,6 +73,7 @@ def html_report(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
     pictures = "\n".join(_picture(figure) for figure in figures.values())
     return PAGE.substitute(
         title=f"Comparison of {len(comparison.fits)} fits",
+        about=f"<p>{escape(about)}</p>" if about else "",
         links='<a href="#figures">Figures</a>' if pictures else "",
         verdicts="\n".join(_verdict(comparison, sentence) for sentence in comparison.verdicts),
         tables="\n".join(parts),
