@@ -244,8 +244,8 @@ def _about(data: str | None, split: int | None, regression: Regression, network:
     model = "A linear model" if network is None else f"A network with one hidden layer of {network} tanh units"
     return (
         f"{source}: {fitted} cases to fit, {held} held out, {columns} inputs. {model}, fitted to standardized inputs and target. Target: "
-        f"{regression.target}, mean {regression.target_mean:.4g}, sd {regression.target_scale:.4g}; RMSE, CRPS and log densities of held-out "
-        "cases are in its own units."
+        f"{regression.target}, mean {regression.target_mean:.4g}, sd {regression.target_scale:.4g}; RMSE, CRPS and log densities of "
+        "held-out cases are in its own units."
     )
 
 

@@ -44,6 +44,7 @@ class Budget:
     svi_draws: int = 2000
     particles: int = 1
     max_tree_depth: int = 10
+    dtype: str = "float64"
 
     def iterations(self, is_reference: bool) -> tuple[int, int]:
         """Warm-up and kept draws per chain."""
@@ -74,7 +75,7 @@ class Cell:
 NETWORK_PRIORS: dict[str, tuple[ScaleMixture, float]] = {"normal": (priors.Normal(1.0), 0.8)}
 REGRESSION = Budget()
 # Leapfrogs are short, as an outcome of little noise makes the posterior a thin sheet: trees of depth 9 are what it takes to cross it.
-NETWORK = Budget(warmup=1000, draws=1000, svi_steps=20_000, max_tree_depth=9)
+NETWORK = Budget(warmup=1000, draws=1000, svi_steps=20_000, max_tree_depth=9, dtype="float32")
 
 
 def prior_table(num_columns: int, num_data: int) -> dict[str, tuple[ScaleMixture, bool, float]]:
@@ -153,7 +154,7 @@ def run_cell(cell: Cell, data: Regression, folder: Path, budget: Budget, seed: i
 
 def _settings(cell: Cell, method: str, budget: Budget) -> dict[str, Any]:
     if method not in SAMPLERS:
-        return {"num_steps": budget.svi_steps, "num_draws": budget.svi_draws, "num_particles": budget.particles}
+        return {"num_steps": budget.svi_steps, "num_draws": budget.svi_draws, "num_particles": budget.particles, "dtype": budget.dtype}
     warmup, draws = budget.iterations(cell.is_reference)
     return {
         "num_warmup": warmup,
@@ -161,6 +162,7 @@ def _settings(cell: Cell, method: str, budget: Budget) -> dict[str, Any]:
         "num_chains": budget.chains,
         "target_accept_prob": cell.target_accept_prob,
         "max_tree_depth": budget.max_tree_depth if cell.is_reference else 8,
+        "dtype": budget.dtype,
     }
 
 

@@ -30,17 +30,21 @@ def stop_workers(folder: Path) -> None:
 
 
 def _chains_on(cores: int) -> None:
-    """A worker has so many devices of XLA, over which NUTS shares its chains out, each on one core."""
+    """A worker has so many devices of XLA, over which NUTS shares its chains out, each on one core; it compiles few, long programs."""
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={cores}".strip()
-    _one_core()
+    _single_threaded()
 
 
 def _one_core() -> None:
     """A worker computes on one core, so that workers do not fight over them, and compiles many short programs."""
+    _single_threaded()
+    compile_fast()
+
+
+def _single_threaded() -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
         os.environ[variable] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which cancels what has not begun
-    compile_fast()
 
 
 def compile_fast() -> None:
