@@ -99,6 +99,7 @@ def check_report(folder: Path, rows: list[str]) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mean_field"])
 def test_a_network_by_a_guide(values: np.ndarray, tmp_path: Path, method: str) -> None:
     out = tmp_path / "out"

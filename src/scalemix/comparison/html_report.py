@@ -63,13 +63,24 @@ BLOCK_HEADINGS = dict(
     )
 )
 
+BLOCK_CAPTION = (
+    "*k-hat*: can the means of the block be had by reweighting the guide's draws? Distances as above, beside their Monte Carlo floors."
+)
+IDENTIFIED_CAPTION = (
+    f"{BLOCK_CAPTION} The blocks are what is identified, and distances are in sds of the reference: *_mean*, the values of the function at "
+    "ten fixed cases, in standardized units of the target; *_log_likelihood*, its sum over the cases, in nats; *sigma*, the sd of the "
+    "observations about the function; *_sorted*, noises of hidden units in increasing order. The weights themselves have no meaning one "
+    "by one, as hidden units can be renumbered."
+)
+
 
 def html_report(comparison: Comparison, figures: Mapping[str, Figure], *, about: str = "") -> str:
     """The text of the file; ``figures`` are those of ``Comparison.plot``, ``about`` a sentence under the title."""
     parts = [_section(comparison, part) for part in shown_parts(comparison.table)]
     blocks = comparison.blocks
     if len(blocks) and blocks.index.get_level_values("block").nunique() > 1:
-        parts.append(f"<h3>Block by block</h3>\n{_blocks_table(blocks)}")
+        caption = IDENTIFIED_CAPTION if any(fit.posterior.identified for fit in comparison.fits.values()) else BLOCK_CAPTION
+        parts.append(f'<h3>Block by block</h3>\n{_blocks_table(blocks)}\n<p class="caption">{_emphasized(caption)}</p>')
     pictures = "\n".join(_picture(figure) for figure in figures.values())
     return PAGE.substitute(
         title=f"Comparison of {len(comparison.fits)} fits",
