@@ -140,3 +140,13 @@ class Regression:
     def mean_field_cov(self) -> np.ndarray:
         """The optimum of mean-field VI of a Gaussian: variances 1/precision_ii."""
         return np.diag(1 / np.diag(np.linalg.inv(self.cov)))
+
+
+def network(seed: int, spread: float, shift: float) -> Any:
+    """What a network's fit holds: hidden units in any order, functions and a log likelihood in units far apart."""
+    rng = np.random.default_rng(seed)
+    posterior = Regression().nuts(seed=seed)
+    posterior.draws["w1"] = posterior.draws["w1"][..., rng.permutation(NUM_COLUMNS)]
+    functions = spread * rng.standard_normal((4, 1000, 3))
+    posterior.identified = {"y_mean": functions, "y_log_likelihood": 100.0 * (rng.standard_normal((4, 1000)) + shift)}
+    return posterior

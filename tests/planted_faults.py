@@ -30,6 +30,7 @@ GATES, GATED_LAYERS = "test_gates.py", "test_gated_layers.py"
 RUNS, STARTS = "test_runs.py", "test_starts.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 REFERENCE = "test_reference.py"
+NETWORK = "test_network_job.py"
 
 FAULTS = {
     # --- laws of the noises
@@ -617,5 +618,27 @@ FAULTS = {
         "num_chains, replace=True)",
         "two chains start at the same draw",
         (STARTS, "-k", "fitted_guide"),
+    ),
+    # --- networks
+    "held_out_by_itself": Fault(
+        "data.py",
+        "(test[kept] - center) / spread",
+        "(test[kept] - test[kept].mean()) / spread",
+        "held-out cases are centered by their own mean",
+        (NETWORK, "-k", "standardized"),
+    ),
+    "khats_of_weights": Fault(
+        "comparison/variational.py",
+        "blocks = blocks_of(posterior).draws",
+        "blocks = {site: posterior.draws[site] for site in posterior.latents}",
+        "a network's guide is judged by its weights, whose order means nothing",
+        (NETWORK, "-k", "khats_of_a_network"),
+    ),
+    "unscaled_figure": Fault(
+        "comparison/identified_figures.py",
+        "np.where(spread > 0, spread, 1.0)",
+        "1.0",
+        "quantities in different units share an axis that says sds",
+        (NETWORK, "-k", "figure_shows"),
     ),
 }

@@ -109,7 +109,7 @@ def test_interrupt_keeps_what_is_finished(tmp_path, workers):
     command = [sys.executable, "-m", "scalemix", "compare", *arguments, "--workers", workers]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"COLUMNS": "200"})
     deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("ridge*svi*.nc")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("ridge*mean_field*.nc")) and time.monotonic() < deadline:
         time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=200)

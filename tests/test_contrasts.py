@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up_fits import NUM_COLUMNS, Regression, info
+from made_up_fits import NUM_COLUMNS, Regression, info, network
 from scipy import special
 from scipy import stats as scipy_stats
 
@@ -119,16 +119,6 @@ def test_a_second_run_of_the_sampler_stays_near_every_floor() -> None:
         assert 0 < row[f"{name}_to_reference"] < 2 * row[f"{name}_floor"]
     assert row["sd_ratio_max"] < row["sd_ratio_floor"] * 1.05
     assert 1 / row["sd_ratio_min"] < row["sd_ratio_floor"] * 1.05
-
-
-def network(seed: int, spread: float, shift: float) -> Any:
-    """What a network's fit holds: hidden units in any order, functions and a log likelihood in units far apart."""
-    rng = np.random.default_rng(seed)
-    posterior = Regression().nuts(seed=seed)
-    posterior.draws["w1"] = posterior.draws["w1"][..., rng.permutation(NUM_COLUMNS)]
-    functions = spread * rng.standard_normal((4, 1000, 3))
-    posterior.identified = {"y_mean": functions, "y_log_likelihood": 100.0 * (rng.standard_normal((4, 1000)) + shift)}
-    return posterior
 
 
 def test_networks_are_measured_by_what_is_identified_in_sds_of_the_reference() -> None:

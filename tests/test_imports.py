@@ -25,6 +25,7 @@ JAX = frozenset({"jax", "jaxlib", "numpyro", "optax", "flax", "equinox"})
 ZONES = {
     "cli": "front",  # the front may import everything, and nothing else imports the front
     "study": "front",
+    "workers": "front",
     "testing": "front",
     "__main__": "front",
     "pyro": "pyro kitchen",

@@ -67,21 +67,21 @@ def test_changed_cells_are_found(comparison, tmp_path):
 def test_a_column_without_a_rule_and_a_row_without_a_file_are_found(comparison, tmp_path):
     folder, data = comparison
     (tmp_path / "ridge-nuts-numpyro.nc").symlink_to(folder / "ridge-nuts-numpyro.nc")
-    table = pd.read_csv(folder / "table.csv", index_col="fit").loc[["ridge-nuts-numpyro", "ridge-svi-numpyro"]]
+    table = pd.read_csv(folder / "table.csv", index_col="fit").loc[["ridge-nuts-numpyro", "ridge-mean_field-numpyro"]]
     table.assign(luck=7.0).to_csv(tmp_path / "table.csv")
     wrong = recompute_table.differences(tmp_path, data, tell=lambda line: None)
-    assert any("ridge-svi-numpyro is in the table alone" in each for each in wrong)
+    assert any("ridge-mean_field-numpyro is in the table alone" in each for each in wrong)
     assert any("luck differs" in each for each in wrong)
     assert "there is no blocks.csv" in wrong
     blocks = pd.read_csv(folder / "blocks.csv", index_col=["fit", "block"])
     (blocks * 1.01).to_csv(tmp_path / "blocks.csv")
-    for file in folder.glob("*svi*.nc"):
+    for file in folder.glob("*mean_field*.nc"):
         (tmp_path / file.name).symlink_to(file)
     pd.read_csv(folder / "table.csv").to_csv(tmp_path / "table.csv", index=False)
     for file in folder.glob("spike*nuts*.nc"):
         (tmp_path / file.name).symlink_to(file)
     wrong = recompute_table.differences(tmp_path, data, tell=lambda line: None)
-    assert any("blocks.csv, ridge-svi-numpyro: mmd_floor differs" in each for each in wrong)
+    assert any("blocks.csv, ridge-mean_field-numpyro: mmd_floor differs" in each for each in wrong)
     assert all("blocks.csv" in each for each in wrong)
 
 

@@ -5,14 +5,12 @@ Bad input ends with exit code 2 and one sentence that names the thing and the re
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scalemix.prior_command import prior
 from scalemix.terminal import console, refuse
+from scalemix.workers import compile_fast, executor, stop_workers
 
 if TYPE_CHECKING:
     from scalemix.comparison import Comparison
@@ -55,10 +54,21 @@ def _scalemix() -> None:
 @app.command()
 def compare(
     data: Annotated[
-        Path | None,
-        typer.Option(help="CSV file of numbers with a header line. Default: diabetes (442 × 10) with 40 added columns of noise."),
+        str | None,
+        typer.Option(
+            help="CSV file of numbers with a header line, or the name of a UCI set (yacht, energy, ...). Default: diabetes (442 × 10) with "
+            "40 added columns of noise."
+        ),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Column of --data to predict.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column of the CSV file to predict.")] = None,
+    split: Annotated[int | None, typer.Option(min=0, help="Standard split of the UCI set; 0 if not given.")] = None,
+    network: Annotated[
+        int | None, typer.Option(min=1, help="Fit a network with one hidden layer of so many units, rather than a linear model.")
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Of nuts, mean_field, low_rank, full_rank, with commas. Default: nuts,mean_field; of a network all."),
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for table, figures and posteriors.")] = Path("results/compare"),
     backend: Annotated[
         Backend, typer.Option(help="Language to fit with; Pyro's NUTS is tens of times slower on models of this size.")
@@ -66,42 +76,49 @@ def compare(
     prior: Annotated[
         list[str] | None, typer.Option(help="Fit only this prior (repeat for several): ridge, laplace, student-t, ...")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the fits and the noise columns.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split (but of a UCI set's), the fits and the noise columns.")] = 0,
     draws: Annotated[
-        int, typer.Option(min=100, help="Draws per chain of each prior's reference fit; other fits take half of both.")
-    ] = 1000,
-    warmup: Annotated[int, typer.Option(min=100, help="Warm-up iterations per chain.")] = 1000,
-    steps: Annotated[int, typer.Option(min=100, help="Gradient steps of SVI.")] = 10_000,
-    workers: Annotated[int, typer.Option(min=1, help="Fits to run side by side, each on one core.")] = min(2, os.cpu_count() or 1),
+        int | None,
+        typer.Option(
+            min=100, help="Draws per chain of each prior's reference fit; other fits take half of both. Default: 1000, of a network 1000."
+        ),
+    ] = None,
+    warmup: Annotated[int | None, typer.Option(min=100, help="Warm-up iterations per chain. Default: 1000, of a network 1000.")] = None,
+    steps: Annotated[int | None, typer.Option(min=100, help="Gradient steps of SVI. Default: 10000, of a network 20000.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Cores to work on: so many fits side by side, or of a network the chains of one fit.")
+    ] = min(2, os.cpu_count() or 1),
 ) -> None:
-    """Fit one sparse regression under six priors by SVI and by NUTS, and compare what they made of it.
+    """Fit one data set by SVI and by NUTS, and compare what they made of it: a sparse regression under six priors, or a network.
 
     The priors: ridge, Laplace (Rayleigh noise), Student-t (inverse-Nakagami noise), horseshoe (half-Cauchy noise), the regularized
-    horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. A random fifth of the rows is held out. Prints
-    three tables (prediction, sampler and optimizer, distances to the reference of the same prior) with one row per fit, and verdicts in
-    words; writes report.html, which is one file with everything in it, and beside it report.md, the tables (csv, md), the figures (png) and
-    a netCDF file per posterior (for ArviZ).
+    horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. With --network: one hidden layer of tanh units
+    and normal weights of variance 1/(units that feed them), judged by its function values and not by its weights, whose order has no
+    meaning. A random fifth of the rows is held out; of a UCI set those of the split. Prints three tables (prediction, sampler and
+    optimizer, distances to the reference of the same prior) with one row per fit, and verdicts in words; writes report.html, which is one
+    file with everything in it, and beside it report.md, the tables (csv, md), the figures (png) and a netCDF file per posterior (for
+    ArviZ).
 
     Examples:
 
         scalemix compare
 
         scalemix compare --data mine.csv --target y --output results/mine
-    """
-    from scalemix.study import Budget
 
-    regression = _read(data, target, seed)
+        scalemix compare --data yacht --split 0 --network 50 --output results/yacht
+    """
+    regression = _read(data, target, split, seed)
     folder = _writable(output)
     for column in regression.dropped:
         console.print(f"[yellow]Left out column {column!r}: it is constant in the training part.[/yellow]")
     languages = ("numpyro", "pyro") if backend is Backend.both else (str(backend),)
-    todo = _cells(regression, languages, prior)
-    budget = Budget(warmup=warmup, draws=draws, svi_steps=steps)
+    todo = _cells(regression, languages, prior, network, methods)
+    budget = _budget(network, draws=draws, warmup=warmup, svi_steps=steps)
     if "pyro" in languages:
         console.print("Pyro's NUTS takes tens of times as long as NumPyro's on a model of this size: --prior and --draws make it shorter.")
     done = _fit(todo, regression, folder, budget, seed, workers)
     console.print("Comparing ...")
-    comparison = _compare(done, regression, folder)
+    comparison = _compare(done, regression, folder, _about(data, split, regression, network))
     _show(comparison)
     console.print(f"\nWritten to {folder}: report.html, report.md, tables (csv, md), figures (png), posteriors (nc).")
 
@@ -115,15 +132,23 @@ def main() -> None:
     app()
 
 
-def _read(data: Path | None, target: str | None, seed: int) -> Regression:
+def _read(data: str | None, target: str | None, split: int | None, seed: int) -> Regression:
     from scalemix.data import DataError, diabetes, read_csv
+    from scalemix.uci import UCI_SETS, uci_regression
 
-    if data is None and target is not None:
-        refuse("--target goes with --data: give the CSV file it is a column of")
-    if data is not None and target is None:
-        refuse("--data needs --target: name the column to predict")
+    is_set = data in UCI_SETS
+    if split is not None and not is_set:
+        refuse(f"--split goes with a UCI set: give --data one of {', '.join(UCI_SETS)}")
+    if target is not None and (data is None or is_set):
+        refuse("--target goes with a CSV file: give --data the file it is a column of")
     try:
-        return diabetes(seed=seed) if data is None or target is None else read_csv(data, target, seed=seed)
+        if data is None:
+            return diabetes(seed=seed)
+        if is_set:
+            return uci_regression(data, split or 0)
+        if target is None:
+            refuse("--data needs --target: name the column to predict")
+        return read_csv(Path(data), target, seed=seed)
     except DataError as error:
         refuse(str(error))
 
@@ -140,11 +165,20 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _cells(regression: Regression, languages: tuple[str, ...], names: list[str] | None) -> list[Cell]:
-    """The cells to run; checks that the priors exist and the languages are installed before anything is fitted."""
-    from scalemix.study import cells, language
+def _cells(
+    regression: Regression, languages: tuple[str, ...], names: list[str] | None, network: int | None, methods: str | None
+) -> list[Cell]:
+    """The cells to run; checks that the priors and methods exist and the languages are installed before anything is fitted."""
+    from scalemix.study import METHODS, cells, language, network_cells
 
-    todo = cells(regression.x_train.shape[1], len(regression.y_train), languages)
+    chosen = tuple(methods.split(",")) if methods is not None else METHODS if network is not None else ("nuts", "mean_field")
+    for method in chosen:
+        if method not in METHODS:
+            refuse(f"unknown method {method!r}: give --methods some of {','.join(METHODS)}")
+    if network is not None:
+        todo = network_cells(network, languages, chosen)
+    else:
+        todo = cells(regression.x_train.shape[1], len(regression.y_train), languages, chosen)
     known = list(dict.fromkeys(cell.prior_name for cell in todo))
     for name in names or ():
         if name not in known:
@@ -157,15 +191,19 @@ def _cells(regression: Regression, languages: tuple[str, ...], names: list[str] 
     return [cell for cell in todo if not names or cell.prior_name in names]
 
 
+def _budget(network: int | None, **asked: int | None) -> Budget:
+    from scalemix.study import NETWORK, REGRESSION
+
+    return replace(REGRESSION if network is None else NETWORK, **{name: number for name, number in asked.items() if number is not None})
+
+
 def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget, seed: int, workers: int) -> list[Cell]:
     """Run every cell under a counting progress bar; Ctrl-C keeps what is finished."""
     from scalemix.study import run_cells
 
     longest_first = sorted(todo, key=lambda cell: "horseshoe" not in cell.prior_name)  # so that no worker waits at the end
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("fits"), TimeElapsedColumn())
-    executor = (
-        None if workers == 1 else ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_core)
-    )
+    pool = None if workers == 1 else executor(workers, one_fit_at_a_time=todo[0].hidden_units is not None)
     done: list[Cell] = []
     interrupted = threading.Event()
 
@@ -176,60 +214,52 @@ def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget,
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task(f"Fitting {len(todo)} models by NUTS and SVI", total=2 * len(todo))
-            for cell in run_cells(longest_first, regression, folder, budget=budget, seed=seed, executor=executor):
+            total = sum(len(cell.methods) for cell in todo)
+            task = progress.add_task(f"{total} fits to make;", total=total)
+            for cell in run_cells(longest_first, regression, folder, budget=budget, seed=seed, executor=pool):
                 done.append(cell)
-                progress.update(task, advance=2, description=f"{cell.prior_name} ({cell.form}, {cell.backend}) done;")
+                told = f"{cell.prior_name} by {', '.join(cell.methods)} ({cell.form}, {cell.backend}) done;"
+                progress.update(task, advance=len(cell.methods), description=told)
                 if interrupted.is_set():
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
-        _stop_workers(folder)
-        names = ", ".join(f"{cell.prior_name} {cell.form}" for cell in done) or "none"
+        stop_workers(folder)
+        names = ", ".join(cell.fit_name(method) for cell in done for method in cell.methods) or "none"
         console.print(f"\nInterrupted. Finished and readable in {folder}: {names}.")
         raise typer.Exit(INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGINT, before)
-        if executor is not None:
-            executor.shutdown(wait=False, cancel_futures=True)
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
     return sorted(done, key=todo.index)
 
 
-def _stop_workers(folder: Path) -> None:
-    """End the workers at once and remove the files they were in the middle of."""
-    for worker in multiprocessing.active_children():
-        worker.terminate()
-        worker.join()
-        for unfinished in folder.glob(f".*.{worker.pid}.tmp"):
-            unfinished.unlink()
+def _about(data: str | None, split: int | None, regression: Regression, network: int | None) -> str:
+    """What was compared: data, model and units."""
+    from scalemix.uci import UCI_SETS
+
+    source = data or "diabetes with 40 columns of noise"
+    source += f", split {split or 0}" if data in UCI_SETS else ""
+    fitted, held, columns = len(regression.y_train), len(regression.y_test), regression.x_train.shape[1]
+    model = "A linear model" if network is None else f"A network with one hidden layer of {network} tanh units"
+    return (
+        f"{source}: {fitted} cases to fit, {held} held out, {columns} inputs. {model}, fitted to standardized inputs and target. Target: "
+        f"{regression.target}, mean {regression.target_mean:.4g}, sd {regression.target_scale:.4g}; RMSE, CRPS and log densities of "
+        "held-out cases are in its own units."
+    )
 
 
-def _one_core() -> None:
-    """A worker computes on one core, so that workers do not fight over them, and compiles many short programs."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
-        os.environ[variable] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which cancels what has not begun
-    _compile_fast()
-
-
-def _compile_fast() -> None:
-    """Where NumPyro is installed; a comparison in Pyro needs no JAX."""
-    if find_spec("numpyro") is not None:
-        from scalemix.numpyro.compiling import prefer_fast_compilation
-
-        prefer_fast_compilation()
-
-
-def _compare(done: list[Cell], regression: Regression, folder: Path) -> Comparison:
+def _compare(done: list[Cell], regression: Regression, folder: Path, about: str) -> Comparison:
     from scalemix.comparison import compare as compare_posteriors
     from scalemix.study import load_posteriors
 
-    _compile_fast()
+    compile_fast()
     comparison = compare_posteriors(
         load_posteriors(done, folder),
         data=(regression.x_test, regression.y_test),
         target_scale=(regression.target_mean, regression.target_scale),
     )
-    comparison.report(folder)
+    comparison.report(folder, about=about)
     return comparison
 
 

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DataError", "Regression", "diabetes", "read_csv", "split"]
+__all__ = ["DataError", "Regression", "diabetes", "read_csv", "split", "standardize"]
 
 NOISE_PREFIX = "noise_"
 LEAST_ROWS = 10
@@ -32,7 +32,7 @@ class Regression:
         x_train, x_test: data frames of standardized columns.
         y_train, y_test: standardized target.
         target_mean, target_scale: y in original units = target_mean + target_scale · y.
-        target: name of the target; dropped: constant columns that were left out.
+        target: name of the target, with its unit if known; dropped: constant columns that were left out.
     """
 
     x_train: pd.DataFrame
@@ -78,14 +78,18 @@ def read_csv(path: Path, target: str, *, seed: int = 0) -> Regression:
 
 
 def split(frame: pd.DataFrame, target: str, *, seed: int = 0) -> Regression:
-    """Hold out a random fifth, leave out columns that are constant in the training part, standardize by the training part."""
+    """Hold out a random fifth; the rest is ``standardize``."""
     if len(frame) < LEAST_ROWS:
         raise DataError(f"the data have {len(frame)} row{'s' * (len(frame) != 1)}: a comparison needs at least {LEAST_ROWS}, add rows")
     if frame.shape[1] < 2:
         raise DataError(f"the data have no column beside the target {target!r}: add columns to predict it from")
     order = np.random.default_rng(seed).permutation(len(frame))
     num_test = len(frame) // 5
-    test, train = frame.iloc[order[:num_test]], frame.iloc[order[num_test:]]
+    return standardize(frame.iloc[order[num_test:]], frame.iloc[order[:num_test]], target)
+
+
+def standardize(train: pd.DataFrame, test: pd.DataFrame, target: str) -> Regression:
+    """Both parts with mean 0 and standard deviation 1 of each column in ``train``; columns that are constant there are left out."""
     x = train.drop(columns=target)
     constant = [str(column) for column in x.columns if x[column].nunique() < 2]
     kept = [column for column in x.columns if str(column) not in constant]

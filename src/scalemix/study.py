@@ -1,12 +1,13 @@
-"""The main job: sparse linear regression under six priors, each fitted by mean-field SVI and NUTS in every form it has.
+"""The jobs of ``scalemix compare``: a sparse linear regression under six priors in every form they have, and a network.
 
-Cells (one prior in one form and one language) are independent; they run side by side on a ``concurrent.futures`` executor, and each writes
-its posteriors as soon as they exist, so that an interrupted run leaves what it finished readable.
+A job is a list of cells, each a model and the methods it is fitted by. Cells are independent; they run side by side on a
+``concurrent.futures`` executor, and each writes its posteriors as soon as they exist, so that an interrupted run leaves what it finished
+readable. Another recipe of ``scalemix.inference`` joins all jobs by its name in ``METHODS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -21,20 +22,29 @@ from scalemix.priors import ScaleMixture
 if TYPE_CHECKING:
     from scalemix.data import Regression
 
-__all__ = ["Budget", "Cell", "cells", "load_posteriors", "model_of", "prior_table", "run_cell", "run_cells"]
+__all__ = [
+    *("METHODS", "NETWORK", "REGRESSION", "Budget", "Cell", "cells", "load_posteriors", "model_of", "network_cells", "prior_table"),
+    *("run_cell", "run_cells"),
+]
 
 ALL_FORMS_REFERENCE = ("marginal", "expanded")
+SAMPLERS = ("nuts",)
+METHODS = (*SAMPLERS, "mean_field", "low_rank", "full_rank")  # each is the recipe scalemix.inference.<name>
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Iterations per chain of NUTS (of a prior's reference fit; other fits take half) and steps of SVI."""
+    """How long the methods of a job may take: iterations per chain of a sampler (of a prior's reference fit; other fits take half), and
+    steps of SVI with draws of the guide per step (``particles``)."""
 
     warmup: int = 1000
     draws: int = 1000
     chains: int = 4
     svi_steps: int = 10_000
     svi_draws: int = 2000
+    particles: int = 1
+    max_tree_depth: int = 10
+    dtype: str = "float64"
 
     def iterations(self, is_reference: bool) -> tuple[int, int]:
         """Warm-up and kept draws per chain."""
@@ -43,7 +53,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Cell:
-    """One prior in one form and one language."""
+    """One prior in one form and one language, and the methods it is fitted by; ``hidden_units`` of a network, ``None``: a linear model."""
 
     prior_name: str
     prior: ScaleMixture
@@ -52,11 +62,20 @@ class Cell:
     is_reference: bool
     scale_by_sigma: bool
     target_accept_prob: float
+    methods: tuple[str, ...] = ("nuts", "mean_field")
+    hidden_units: int | None = None
 
     def fit_name(self, method: str) -> str:
         """The name of a fit, of its row and of its file."""
         form = [] if single_form(self.prior) else [self.form]
         return "-".join([self.prior_name, *form, method, self.backend])
+
+
+# Of a network: the prior (over √fan_in, models.mlp), NUTS's target acceptance.
+NETWORK_PRIORS: dict[str, tuple[ScaleMixture, float]] = {"normal": (priors.Normal(1.0), 0.8)}
+REGRESSION = Budget()
+# Leapfrogs are short, as an outcome of little noise makes the posterior a thin sheet: trees of depth 9 are what it takes to cross it.
+NETWORK = Budget(warmup=1000, draws=1000, svi_steps=20_000, max_tree_depth=9, dtype="float32")
 
 
 def prior_table(num_columns: int, num_data: int) -> dict[str, tuple[ScaleMixture, bool, float]]:
@@ -79,53 +98,72 @@ def prior_table(num_columns: int, num_data: int) -> dict[str, tuple[ScaleMixture
     }
 
 
-def cells(num_columns: int, num_data: int, backends: tuple[str, ...]) -> list[Cell]:
-    """Every cell of the main job.
+def cells(num_columns: int, num_data: int, backends: tuple[str, ...], methods: Sequence[str] = ("nuts", "mean_field")) -> list[Cell]:
+    """Every cell of the regression.
 
     The reference of a prior is its marginal form where there is one, else the expanded one, in the first of the languages.
     """
     result = []
     for name, (prior, by_sigma, accept) in prior_table(num_columns, num_data).items():
-        available = forms(prior, discrete=False)
-        reference = next(form for form in ALL_FORMS_REFERENCE if form in available)
+        available, reference = forms(prior, discrete=False), _reference_form(prior)
         result += [
-            Cell(name, prior, form, backend, form == reference and backend == backends[0], by_sigma, accept)
+            Cell(name, prior, form, backend, form == reference and backend == backends[0], by_sigma, accept, tuple(methods))
             for backend in backends
             for form in available
         ]
     return result
 
 
+def network_cells(hidden_units: int, backends: tuple[str, ...], methods: Sequence[str]) -> list[Cell]:
+    """The cells of a network with one hidden layer: one prior, and a cell for each method, so that each is told as it is done."""
+    return [
+        Cell(name, prior, _reference_form(prior), backend, backend == backends[0], False, accept, (method,), hidden_units)
+        for name, (prior, accept) in NETWORK_PRIORS.items()
+        for backend in backends
+        for method in methods
+    ]
+
+
+def _reference_form(prior: ScaleMixture) -> str:
+    available = forms(prior, discrete=False)
+    return next(form for form in ALL_FORMS_REFERENCE if form in available)
+
+
 def model_of(cell: Cell) -> Callable[..., Any]:
     """The cell's model, ``(ppl, x, y=None)``."""
-    from scalemix.models import linear
+    from scalemix.models import linear, mlp
 
+    if cell.hidden_units is not None:
+        return partial(mlp, prior=cell.prior, parametrization=cell.form, widths=(cell.hidden_units,))
     return partial(linear, prior=cell.prior, parametrization=cell.form, scale_by_sigma=cell.scale_by_sigma)
 
 
 def run_cell(cell: Cell, data: Regression, folder: Path, budget: Budget, seed: int, show_progress: bool) -> list[str]:
-    """Fit one cell by NUTS and by mean-field SVI and save both posteriors; returns the fits' names."""
-    ppl = language(cell.backend)
-    from scalemix.inference import mean_field, nuts
+    """Fit one cell by its methods and save each posterior; returns the fits' names."""
+    from scalemix import inference
 
+    ppl = language(cell.backend)
     model = model_of(cell)
+    for method in cell.methods:
+        recipe = getattr(inference, method)
+        settings = recipe.Settings(**_settings(cell, method, budget), progress=show_progress)
+        fit = recipe.fit(ppl, model, data.x_train, data.y_train, seed=seed, settings=settings)
+        fit.save(folder / f"{cell.fit_name(method)}.nc")
+    return [cell.fit_name(method) for method in cell.methods]
+
+
+def _settings(cell: Cell, method: str, budget: Budget) -> dict[str, Any]:
+    if method not in SAMPLERS:
+        return {"num_steps": budget.svi_steps, "num_draws": budget.svi_draws, "num_particles": budget.particles, "dtype": budget.dtype}
     warmup, draws = budget.iterations(cell.is_reference)
-    sampling = nuts.Settings(
-        num_warmup=warmup,
-        num_draws=draws,
-        num_chains=budget.chains,
-        target_accept_prob=cell.target_accept_prob,
-        max_tree_depth=10 if cell.is_reference else 8,
-        progress=show_progress,
-    )
-    optimization = mean_field.Settings(num_steps=budget.svi_steps, num_draws=budget.svi_draws, progress=show_progress)
-    fits = {
-        "nuts": lambda: nuts.fit(ppl, model, data.x_train, data.y_train, seed=seed, settings=sampling),
-        "svi": lambda: mean_field.fit(ppl, model, data.x_train, data.y_train, seed=seed, settings=optimization),
+    return {
+        "num_warmup": warmup,
+        "num_draws": draws,
+        "num_chains": budget.chains,
+        "target_accept_prob": cell.target_accept_prob,
+        "max_tree_depth": budget.max_tree_depth if cell.is_reference else 8,
+        "dtype": budget.dtype,
     }
-    for method, fit in fits.items():
-        fit().save(folder / f"{cell.fit_name(method)}.nc")
-    return [cell.fit_name(method) for method in fits]
 
 
 def run_cells(
@@ -143,12 +181,12 @@ def run_cells(
         yield futures[future]
 
 
-def load_posteriors(done: list[Cell], folder: Path) -> dict[str, Posterior]:
+def load_posteriors(done: Sequence[Cell], folder: Path) -> dict[str, Posterior]:
     """The saved posteriors of finished cells by fit name, each with its model so that it can predict."""
     posteriors = {}
     for cell in done:
         language(cell.backend)
-        for method in ("nuts", "svi"):
+        for method in cell.methods:
             name = cell.fit_name(method)
             posteriors[name] = Posterior.load(folder / f"{name}.nc", model=model_of(cell))
     return posteriors

@@ -15,6 +15,7 @@ from scalemix.comparison.canvas import GRAY, canvas, dots, kinds, line, panel_ti
 from scalemix.comparison.columns import Columns, columns_of, point_estimate
 from scalemix.comparison.contrasts import Contrast
 from scalemix.comparison.fits import Fit
+from scalemix.comparison.identified_figures import identified_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,15 +47,19 @@ class Panel:
 def figures_of(comparison: Comparison, *, noise_prefix: str = "noise_") -> dict[str, Figure]:
     """All figures that have something to show, by file name."""
     panels = panels_of(comparison)
-    figures = {"coefficients": coefficient_figure(panels, noise_prefix=noise_prefix)}
-    if any(found is not None and found.noun == "coefficients" for panel in panels for _, found in panel.guides):
-        figures["variational"] = variational_figure(panels, noise_prefix=noise_prefix)
-    if point_estimate(panels[0].fit.posterior) is not None:
-        figures["shrinkage"] = shrinkage_figure(panels, noise_prefix=noise_prefix)
     by_prior = {
         comparison.labels[prior]: [fit for fit in comparison.fits.values() if fit.posterior.info.prior == prior]
         for prior in comparison.labels
     }
+    if all(fit.posterior.identified for fit in comparison.fits.values()):
+        shown = {panel.label: panel.fit for panel in panels}
+        figures = {"identified": identified_figure(by_prior, shown, {panel.label: panel.reference is not None for panel in panels})}
+    else:
+        figures = {"coefficients": coefficient_figure(panels, noise_prefix=noise_prefix)}
+    if any(found is not None and found.noun == "coefficients" for panel in panels for _, found in panel.guides):
+        figures["variational"] = variational_figure(panels, noise_prefix=noise_prefix)
+    if point_estimate(panels[0].fit.posterior) is not None:
+        figures["shrinkage"] = shrinkage_figure(panels, noise_prefix=noise_prefix)
     if any(fit.held_out.pit.size for fit in comparison.fits.values()):
         figures["calibration"] = calibration_figure(by_prior)
     found = comparison.measured

@@ -43,6 +43,7 @@ img { max-width: 100%; height: auto; display: block; margin: 1.2rem 0; }
 </head>
 <body>
 <h1>$title</h1>
+$about
 <nav><a href="#verdicts">Verdicts</a><a href="#tables">Tables</a>$links</nav>
 <h2 id="verdicts">Verdicts</h2>
 <ul>
@@ -62,16 +63,28 @@ BLOCK_HEADINGS = dict(
     )
 )
 
+BLOCK_CAPTION = (
+    "*k-hat*: can the means of the block be had by reweighting the guide's draws? Distances as above, beside their Monte Carlo floors."
+)
+IDENTIFIED_CAPTION = (
+    f"{BLOCK_CAPTION} The blocks are what is identified, and distances are in sds of the reference: *_mean*, the values of the function at "
+    "ten fixed cases, in standardized units of the target; *_log_likelihood*, its sum over the cases, in nats; *sigma*, the sd of the "
+    "observations about the function; *_sorted*, noises of hidden units in increasing order. The weights themselves have no meaning one "
+    "by one, as hidden units can be renumbered."
+)
 
-def html_report(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
-    """The text of the file; ``figures`` are those of ``Comparison.plot``."""
+
+def html_report(comparison: Comparison, figures: Mapping[str, Figure], *, about: str = "") -> str:
+    """The text of the file; ``figures`` are those of ``Comparison.plot``, ``about`` a sentence under the title."""
     parts = [_section(comparison, part) for part in shown_parts(comparison.table)]
     blocks = comparison.blocks
     if len(blocks) and blocks.index.get_level_values("block").nunique() > 1:
-        parts.append(f"<h3>Block by block</h3>\n{_blocks_table(blocks)}")
+        caption = IDENTIFIED_CAPTION if any(fit.posterior.identified for fit in comparison.fits.values()) else BLOCK_CAPTION
+        parts.append(f'<h3>Block by block</h3>\n{_blocks_table(blocks)}\n<p class="caption">{_emphasized(caption)}</p>')
     pictures = "\n".join(_picture(figure) for figure in figures.values())
     return PAGE.substitute(
         title=f"Comparison of {len(comparison.fits)} fits",
+        about=f"<p>{escape(about)}</p>" if about else "",
         links='<a href="#figures">Figures</a>' if pictures else "",
         verdicts="\n".join(_verdict(comparison, sentence) for sentence in comparison.verdicts),
         tables="\n".join(parts),

@@ -88,10 +88,10 @@ def _judged(fit: Fit | None) -> Reference:
 
 def _common_start(fits: Sequence[Fit]) -> str:
     """The leading words shared by all names, up to the first that tells form, method or language."""
-    told = {"nuts", "svi", "mcmc", "vi", "mean", "field"}
+    told = {"nuts", "svi", "mcmc", "vi"}
     for fit in fits:
         info = fit.posterior.info
-        told |= {info.parametrization.lower(), info.method.lower(), info.backend.lower()}
+        told |= {info.parametrization.lower(), info.backend.lower(), *_words(info.method.lower())}
     shared = _words(fits[0].name)
     for fit in fits[1:]:
         words = _words(fit.name)

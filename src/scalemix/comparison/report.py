@@ -180,7 +180,7 @@ def markdown_table(table: pd.DataFrame, part: str) -> str:
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {each} |" for each in lines[1:])])
 
 
-def write_report(comparison: Comparison, folder: Path, *, noise_prefix: str) -> Path:
+def write_report(comparison: Comparison, folder: Path, *, noise_prefix: str, about: str = "") -> Path:
     """``table.csv``, ``blocks.csv``, ``table.md``, figures, ``report.md`` and ``report.html``."""
     from scalemix.comparison.html_report import html_report
 
@@ -193,10 +193,11 @@ def write_report(comparison: Comparison, folder: Path, *, noise_prefix: str) -> 
     verdicts = "\n".join(f"- {sentence}" for sentence in comparison.verdicts)
     tables = "\n\n".join(f"### {TITLES[part]}\n\n{markdown_table(table, part)}\n\n{CAPTIONS[part]}" for part in shown_parts(table))
     pictures = "\n\n".join(f"![{figure.get_suptitle()}]({name}.png)" for name, figure in figures.items())
-    text = f"# Comparison of {len(comparison.fits)} fits\n\n## Verdicts\n\n{verdicts}\n\n## Tables\n\n{tables}\n"
+    told = f"{about}\n\n" if about else ""
+    text = f"# Comparison of {len(comparison.fits)} fits\n\n{told}## Verdicts\n\n{verdicts}\n\n## Tables\n\n{tables}\n"
     path = folder / "report.md"
     path.write_text(text + (f"\n## Figures\n\n{pictures}\n" if pictures else ""), encoding="utf-8")
-    (folder / "report.html").write_text(html_report(comparison, figures), encoding="utf-8")
+    (folder / "report.html").write_text(html_report(comparison, figures, about=about), encoding="utf-8")
     return path
 
 

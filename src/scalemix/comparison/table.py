@@ -86,15 +86,15 @@ class Comparison:
                 figure.savefig(Path(directory) / f"{name}.png", dpi=150)
         return figures
 
-    def report(self, path: str | Path, *, noise_prefix: str = "noise_") -> Path:
+    def report(self, path: str | Path, *, noise_prefix: str = "noise_", about: str = "") -> Path:
         """Write into the folder ``path``: ``report.html``, which is one file with everything in it, and ``report.md``; beside them
         ``table.csv``, ``blocks.csv``, ``table.md`` and the figures (PNG). Returns the path of report.md.
 
-        ``noise_prefix`` as in :meth:`plot`.
+        ``noise_prefix`` as in :meth:`plot`; ``about`` is a sentence under the title: which data, which model, in which units.
         """
         from scalemix.comparison.report import write_report
 
-        return write_report(self, Path(path), noise_prefix=noise_prefix)
+        return write_report(self, Path(path), noise_prefix=noise_prefix, about=about)
 
 
 def compare(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalemix.comparison.distances import weight_sites
+from scalemix.comparison.blocks import blocks_of
 from scalemix.comparison.loo import Loo, leave_one_out, log_likelihood_matrix
 from scalemix.comparison.psis import khat_threshold, psis
 
@@ -131,16 +131,17 @@ def functional_khat(values: np.ndarray, log_ratios: np.ndarray) -> float:
 
 
 def block_khats(posterior: Posterior) -> dict[str, float]:
-    """``functional_khat`` of each weight site of the guide ``posterior``: can the means of its coefficients be had by reweighting?
+    """``functional_khat`` of each block of the guide ``posterior``, a weight site, or of a network an identified quantity
+    (``scalemix.identified``): can its means be had by reweighting?
 
     Raises: ValueError for a posterior that has no guide.
     """
     ratios = guide_log_ratios(posterior).reshape(-1)
     try:
-        sites = weight_sites(posterior)
+        blocks = blocks_of(posterior).draws
     except ValueError:  # scalars only
-        sites = ()
-    return {site: functional_khat(posterior.draws[site], ratios) for site in sites}
+        blocks = {}
+    return {name: functional_khat(draws, ratios) for name, draws in blocks.items()}
 
 
 def guide_loo(posterior: Posterior, *, khat: float | None = None) -> Loo:
