@@ -55,7 +55,9 @@ def main() -> int:
 
 
 def heading() -> str:
-    processor = next((line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    processor = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine()
+    )
     versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro"))
     return (
         f"# Sampling by MCMC\n\n`python benchmarks/mcmc.py`, {date.today()}, {versions}; {processor}, {os.cpu_count()} cores.\n\n"

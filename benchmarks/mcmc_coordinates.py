@@ -2,28 +2,35 @@
 
 Networks with one hidden layer of eight tanh units on 80 rows, and two models of eight means with one scale, of which each is a funnel in
 one of the two forms. The figure of a run is the least bulk ESS over the identified quantities, over the leapfrog steps of its kept draws.
-The picker is judged by the run in earnest of the form it took, which is one of the two forms' own where it took one of these. Draws of a
-run that diverges often are not of the posterior, whatever their ESS: beyond the picker's own limit a form counts as the worse one.
+A round is two chains of each form, by which the picker takes one, and four further chains of each, by which it is judged; the chains of
+all rounds run in one program. Draws of a run that diverges often are not of the posterior, whatever their ESS: beyond the picker's own
+limit a form counts as the worse one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from mcmc_tables import Section, compiled_once, spread, table
+from mcmc_tables import Section, said_so, spread, table
 
 import scalemix as sm
 import scalemix.numpyro as ppl
 from scalemix import noise
-from scalemix.comparison import diagnose
 from scalemix.inference import coordinates, nuts
 from scalemix.models import mlp
+from scalemix.numpyro.compiling import prefer_fast_compilation
+from scalemix.posterior import Posterior
+
+prefer_fast_compilation()
 
 OF_THE_BETTER, OF_THE_WORSE = 0.8, 5.0
 FORMS = ("expanded", "hierarchical")
+ALL: tuple[str | float, ...] = ("expanded", coordinates.HALF_CENTERED, "hierarchical")
+PILOTS, EARNEST = 2, 4
 WIDTH, ROWS = 8, 80
 
 
@@ -57,72 +64,71 @@ def means(ppl: Any, sd: Any, y: Any = None) -> None:
     ppl.sample("y", ppl.dist.Normal(w, sd).to_event(1), obs=y)
 
 
-class Judged(NamedTuple):
-    rate: float
-    divergence_fraction: float
-
-    @property
-    def counted(self) -> float:
-        return self.rate if self.divergence_fraction <= coordinates.MAX_DIVERGENCE_FRACTION else 0.0
-
-
 def measure(quick: bool) -> Section:
-    seeds = 1 if quick else 5
-    pilot = 50 if quick else 300
-    earnest = (100, 100) if quick else (500, 500)
-    settings = coordinates.Settings(
-        num_pilot_warmup=pilot,
-        num_pilot_draws=pilot,
-        num_warmup=earnest[0],
-        num_draws=earnest[1],
+    rounds, iterations = (2, 50) if quick else (5, 400)
+    settings = nuts.Settings(
+        num_warmup=iterations,
+        num_draws=iterations,
+        num_chains=rounds * (PILOTS + EARNEST),
         max_tree_depth=8,
         chain_method="sequential",
         progress=False,
     )
     rows, holds = [], True
-    with compiled_once():
-        for name, problem in problems().items():
-            found = [judge(problem, seed, settings) for seed in range(seeds)]
-            worse_than = [better_and_worse(runs) for runs, _ in found]
-            picked = [runs[form].counted for runs, form in found]
-            better = [mine / max(best, 1e-12) for mine, (best, _) in zip(picked, worse_than, strict=True)]
-            worse = [mine / max(worst, 1e-12) for mine, (_, worst) in zip(picked, worse_than, strict=True)]
-            kept = np.median(better) >= OF_THE_BETTER and (not problem.funnel or np.median(worse) >= OF_THE_WORSE)
-            holds &= bool(kept)
-            cells = [cell([runs[form] for runs, _ in found]) for form in FORMS]
-            chosen = [f"{form:g}" if isinstance(form, float) else form for _, form in found]
-            forms = ", ".join(f"{form} {chosen.count(form)}" for form in dict.fromkeys(chosen))
-            rows.append([name, *cells, forms, spread(better), spread(worse), "yes" if kept else "NO"])
-    head = ["model", "expanded", "hierarchical", "taken, seeds", "of the better", "times the worse", "holds"]
+    for name, problem in problems().items():
+        runs = {form: nuts.fit(ppl, sm.reparam(problem.model, form), *problem.data, seed=0, settings=settings) for form in ALL}
+        said_so(name)
+        found = [judge(runs, index, rounds) for index in range(rounds)]
+        better, worse = [each.of_the_better for each in found], [each.times_the_worse for each in found]
+        kept = np.median(better) >= OF_THE_BETTER and (not problem.funnel or np.median(worse) >= OF_THE_WORSE)
+        holds &= bool(kept)
+        cells = [cell([each.runs[form] for each in found]) for form in ALL]
+        taken = [str(each.taken) for each in found]
+        forms = ", ".join(f"{form} ({taken.count(form)})" for form in dict.fromkeys(taken))
+        rows.append([name, *cells, forms, spread(better), spread(worse), "yes" if kept else "NO"])
+    head = ["model", "expanded", "halfway (0.5)", "hierarchical", "taken (rounds)", "of the better", "times the worse", "holds"]
     said = (
-        f"ESS of the slowest identified quantity per 1000 gradients (and divergences); {seeds} seeds, pilots of {pilot} + {pilot} iterations "
-        f"in 2 chains, runs of {earnest[0]} + {earnest[1]} in 4. Targets: {OF_THE_BETTER} of the better, on funnels {OF_THE_WORSE:g} times "
-        "the worse.\n\n"
+        f"ESS of the slowest identified quantity per 1000 gradients, and divergences; {rounds} rounds of {PILOTS} pilot chains and "
+        f"{EARNEST} chains in earnest, {iterations} + {iterations} iterations. Targets: {OF_THE_BETTER} of the better, on funnels "
+        f"{OF_THE_WORSE:g} times the worse.\n\n"
     )
     return Section(said + table(head, rows), holds)
 
 
-def judge(problem: Problem, seed: int, settings: coordinates.Settings) -> tuple[dict[str | float, Judged], str | float]:
-    """Runs in earnest by form, and the form the picker took, by pilots of another seed."""
-    chosen = coordinates.pilots(ppl, problem.model, *problem.data, seed=1000 + seed, settings=settings)[0].form
-    runs = {}
-    for form in dict.fromkeys((*FORMS, chosen)):
-        runs[form] = nuts.fit(ppl, sm.reparam(problem.model, form), *problem.data, seed=seed, settings=settings)
-    shared = sorted(set.intersection(*(set(run.identified or run.draws) for run in runs.values())))
-    judged = {}
-    for form, run in runs.items():
-        numbers = diagnose(run, sites=shared)
-        judged[form] = Judged(float(np.nan_to_num(numbers.min_ess_bulk)) / int(run.sample_stats["n_steps"].sum()), numbers.divergence_fraction)
-    return judged, chosen
+class Round(NamedTuple):
+    """What the picker took by its pilots, and the runs in earnest, by form."""
+
+    taken: str | float
+    runs: dict[str | float, coordinates.Pilot]
+
+    @property
+    def of_the_better(self) -> float:
+        return counted(self.runs[self.taken]) / max(counted(self.runs[form]) for form in FORMS)
+
+    @property
+    def times_the_worse(self) -> float:
+        """The worse form's own ESS counts, even if it diverges."""
+        best = max(FORMS, key=lambda form: counted(self.runs[form]))
+        (other,) = set(FORMS) - {best}
+        return counted(self.runs[self.taken]) / self.runs[other].ess_per_gradient
 
 
-def better_and_worse(runs: dict[str | float, Judged]) -> tuple[float, float]:
-    """The figures of the better and of the worse of the two forms; the worse's own ESS, even if it diverges."""
-    best = max(FORMS, key=lambda form: runs[form].counted)
-    (other,) = set(FORMS) - {best}
-    return runs[best].counted, runs[other].rate
+def judge(runs: dict[str | float, Posterior], index: int, rounds: int) -> Round:
+    pilots = {form: some_chains(run, slice(index * PILOTS, (index + 1) * PILOTS)) for form, run in runs.items()}
+    first = rounds * PILOTS + index * EARNEST
+    earnest = {form: some_chains(run, slice(first, first + EARNEST)) for form, run in runs.items()}
+    return Round(coordinates.judged(pilots)[0].form, {pilot.form: pilot for pilot in coordinates.judged(earnest)})
 
 
-def cell(runs: list[Judged]) -> str:
+def some_chains(run: Posterior, chains: slice) -> Posterior:
+    parts = {part: {name: value[chains] for name, value in getattr(run, part).items()} for part in ("draws", "sample_stats", "identified")}
+    return dataclasses.replace(run, log_joint=run.log_joint[chains], log_likelihood={}, **parts)
+
+
+def counted(run: coordinates.Pilot) -> float:
+    return run.ess_per_gradient if run.divergence_fraction <= coordinates.MAX_DIVERGENCE_FRACTION else 1e-12
+
+
+def cell(runs: list[coordinates.Pilot]) -> str:
     divergences = 100 * float(np.median([run.divergence_fraction for run in runs]))
-    return f"{spread([1e3 * run.rate for run in runs])}, {divergences:.2g} %"
+    return f"{spread([1e3 * run.ess_per_gradient for run in runs])}, {divergences:.2g} %"

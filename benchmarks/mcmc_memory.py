@@ -18,7 +18,7 @@ from mcmc_tables import Section, table
 
 NUM_WEIGHTS, NUM_ROWS, SEGMENT = 150, 200, 250
 TIMES = (1, 4, 16)
-DRAWS = 1000
+DRAWS = 500
 FLAT = 1.10  # the target: with a folder the peak at 16 times the draws is at most so many times that at 1
 
 

@@ -1,7 +1,9 @@
-"""What the sections of ``mcmc.py`` share: ratios with their quartiles as Markdown, effective draws, and programs compiled once a section."""
+"""What the sections of ``mcmc.py`` share: medians and quartiles as Markdown, effective draws, and programs compiled once a section."""
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Section", "compiled_once", "least_ess", "spread", "table"]
+__all__ = ["Section", "compiled_once", "least_ess", "said_so", "sampling", "spread", "table"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,29 @@ def least_ess(draws: Mapping[str, Any]) -> float:
 
     flat = np.concatenate([np.asarray(each).reshape(*np.shape(each)[:2], -1) for each in draws.values()], axis=-1)
     return float(np.nan_to_num(convergence(flat).bulk_ess).min())
+
+
+def said_so(what: str) -> None:
+    """For who waits."""
+    print(f"sampled {what}, load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+
+
+def sampling(model: Any, data: tuple, seed: int, settings: Any) -> Iterator[Any]:
+    """What ``nuts.fit`` runs: a piece for the warm-up, whose call compiles, and one for the draws; the model is not evaluated at them."""
+    import scalemix.numpyro as ppl
+
+    return ppl.engine.mcmc(
+        model,
+        data,
+        kernel="nuts",
+        seed=seed,
+        settings=settings,
+        chain_method=settings.chain_method,
+        initial={},
+        segment=settings.num_draws,
+        last=None,
+        advance=lambda count: None,
+    )
 
 
 @contextmanager
