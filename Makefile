@@ -22,12 +22,13 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --constra
 	$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") --editable
 PYTEST = $(BIN)/pytest --numprocesses 2 --dist worksteal
 
-.PHONY: help compare test test-slow lint docs format env clean distclean
+.PHONY: help compare test test-slow test-gpu lint docs format env clean distclean
 
 help:
 	@echo "make compare     set up what the comparison needs (NumPyro, no torch) and run it; results under results/compare/"
 	@echo "make test        set everything up and run the fast tests"
 	@echo "make test-slow   the slow tests; the log goes to tests/slow.log, which is committed"
+	@echo "make test-gpu    every model on a GPU, in both languages; ARGS=\"--device cpu\" runs the same on the CPU"
 	@echo "make lint        ruff and pyright"
 	@echo "make docs        the reference out of the docstrings, one page a module, in build/reference/; a warning is an error"
 	@echo "make format      let ruff reformat and fix what it can"
@@ -42,6 +43,10 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	@set -o pipefail; $(PYTEST) -m slow --verbose --no-header --durations 20 $(ARGS) 2>&1 | sed "s#$(CURDIR)/##g" | tee tests/slow.log
+
+# One process: two would share the one GPU's memory. The two variables keep the tests' own settings, which are for the CPU, away.
+test-gpu: $(VENV)/.test
+	@JAX_PLATFORMS= XLA_FLAGS= $(BIN)/pytest tests/test_gpu.py -m gpu -ra $(ARGS)
 
 # The three source folders as the one package they are in the wheel: what pyright reads.
 lint: $(VENV)/.test

@@ -1,13 +1,13 @@
 """Sampling by MCMC in NumPyro on the CPU, section by section, each in a process of its own.
 
-    python benchmarks/mcmc.py                  # all of them, about ten minutes; writes benchmarks/results/mcmc.md
+    python benchmarks/mcmc.py                  # all of them, some fifteen minutes; each writes its part of benchmarks/results/mcmc.md
     python benchmarks/mcmc.py hand             # NUTS against the same models by hand, ESS per second
     python benchmarks/mcmc.py chains           # chains in sequence, vectorized, parallel
     python benchmarks/mcmc.py coordinates      # the picker of coordinates against always the same form, ESS per gradient
     python benchmarks/mcmc.py memory           # peak memory at 1, 4 and 16 times the draws
     python benchmarks/mcmc.py hand --quick     # a fraction of the draws and seeds; no file
 
-Exit code 1 if a target is missed. A cell such as 1.02 (0.98-1.05) is a median with its quartiles, over seeds.
+Exit code 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+LEGEND = "A cell such as 1.02 (0.98-1.05) is a median with its quartiles, over seeds."
 RESULTS = Path(__file__).parent / "results" / "mcmc.md"
 SECTIONS = {
     "hand": "Effective draws per second, against the same model by hand",
@@ -41,28 +42,29 @@ def main() -> int:
     if options.section != "all":
         start = time.perf_counter()
         found = importlib.import_module(f"mcmc_{options.section}").measure(options.quick)
-        print(f"## {SECTIONS[options.section]}\n\n{found.text}\n")
-        print(f"{time.perf_counter() - start:.0f} s, load {os.getloadavg()[0]:.1f} with this program at the end.\n", flush=True)
+        load = f"load {os.getloadavg()[0]:.1f} with this program at the end"
+        command = f"`python benchmarks/mcmc.py {options.section}{' --quick' * options.quick}`"
+        text = f"{found.text}\n\n{command}, {date.today()}, {time.perf_counter() - start:.0f} s, {load}; {machine()}.\n"
+        print(f"## {SECTIONS[options.section]}\n\n{text}", flush=True)
+        if not options.quick:
+            write(SECTIONS[options.section], text)
         return 0 if found.holds else 1
     command = [sys.executable, __file__]
-    runs = []
-    for section in SECTIONS:
-        runs.append(subprocess.run([*command, section, *["--quick"] * options.quick], stdout=subprocess.PIPE, text=True, check=False))
-        print(runs[-1].stdout, flush=True)
-    if not options.quick:
-        RESULTS.write_text(f"{heading()}\n\n{''.join(run.stdout for run in runs).rstrip()}\n")
-    return max(run.returncode for run in runs)
+    return max(subprocess.run([*command, section, *["--quick"] * options.quick], check=False).returncode for section in SECTIONS)
 
 
-def heading() -> str:
-    processor = next(
-        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine()
-    )
+def write(title: str, text: str) -> None:
+    """Puts a section in the place of its last run."""
+    old = RESULTS.read_text().split("\n## ")[1:] if RESULTS.is_file() else []
+    parts = dict(part.split("\n\n", 1) for part in old) | {title: text}
+    ordered = [f"## {each}\n\n{parts[each].rstrip()}\n" for each in SECTIONS.values() if each in parts]
+    RESULTS.write_text("\n".join([f"# Sampling by MCMC\n\n{LEGEND}\n", *ordered]))
+
+
+def machine() -> str:
+    names = (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
     versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro"))
-    return (
-        f"# Sampling by MCMC\n\n`python benchmarks/mcmc.py`, {date.today()}, {versions}; {processor}, {os.cpu_count()} cores.\n\n"
-        "A cell such as 1.02 (0.98-1.05) is a median with its quartiles, over seeds."
-    )
+    return f"{next(names, platform.machine())}, {os.cpu_count()} cores; {versions}"
 
 
 def _lines(path: str) -> list[str]:

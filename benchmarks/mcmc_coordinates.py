@@ -2,7 +2,7 @@
 
 Networks with one hidden layer of eight tanh units on 80 rows, and two models of eight means with one scale, of which each is a funnel in
 one of the two forms. The figure of a run is the least bulk ESS over the identified quantities, over the leapfrog steps of its kept draws.
-A round is two chains of each form, by which the picker takes one, and four further chains of each, by which it is judged; the chains of
+A round is two chains of each form, by which the picker takes one, and two further chains of each, by which it is judged; the chains of
 all rounds run in one program. Draws of a run that diverges often are not of the posterior, whatever their ESS: beyond the picker's own
 limit a form counts as the worse one.
 """
@@ -30,7 +30,7 @@ prefer_fast_compilation()
 OF_THE_BETTER, OF_THE_WORSE = 0.8, 5.0
 FORMS = ("expanded", "hierarchical")
 ALL: tuple[str | float, ...] = ("expanded", coordinates.HALF_CENTERED, "hierarchical")
-PILOTS, EARNEST = 2, 4
+PILOTS, EARNEST = 2, 2
 WIDTH, ROWS = 8, 80
 
 
@@ -65,12 +65,12 @@ def means(ppl: Any, sd: Any, y: Any = None) -> None:
 
 
 def measure(quick: bool) -> Section:
-    rounds, iterations = (2, 50) if quick else (5, 400)
+    rounds, iterations = (2, 30) if quick else (5, 250)
     settings = nuts.Settings(
         num_warmup=iterations,
         num_draws=iterations,
         num_chains=rounds * (PILOTS + EARNEST),
-        max_tree_depth=8,
+        max_tree_depth=7,
         chain_method="sequential",
         progress=False,
     )

@@ -49,7 +49,7 @@ class Run(NamedTuple):
 
 
 def measure(quick: bool) -> Section:
-    seeds, settings = (1, settings_of(50, 50)) if quick else (5, settings_of(500, 1000))
+    seeds, settings = (1, settings_of(50, 50)) if quick else (5, settings_of(400, 600))
     data = diabetes(num_noise=0)
     x, y = np.asarray(data.x_train), np.asarray(data.y_train)
     rows, holds = [], True
