@@ -26,7 +26,7 @@ PYTEST = $(BIN)/pytest --numprocesses 2 --dist worksteal
 PYTHON_NEW ?= $(shell for p in python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python); do \
 	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help compare test test-slow test-arviz notebooks lint docs format env clean distclean
+.PHONY: help compare test test-slow test-gpu test-arviz notebooks lint docs format env clean distclean
 
 help:
 	@echo "make compare     set up what the comparison needs (NumPyro, no torch) and run it; results under results/compare/"
@@ -34,6 +34,7 @@ help:
 	@echo "make test-slow   the slow tests; the log goes to tests/slow.log, which is committed"
 	@echo "make test-arviz  what ArviZ 1.x makes of our posteriors, in a second Python (3.12 or later) without torch"
 	@echo "make notebooks   run the notebooks at full size and keep their outputs"
+	@echo "make test-gpu    every model on a GPU, in both languages; ARGS=\"--device cpu\" runs the same on the CPU"
 	@echo "make lint        ruff and pyright"
 	@echo "make docs        the reference out of the docstrings, one page a module, in build/reference/; a warning is an error"
 	@echo "make format      let ruff reformat and fix what it can"
@@ -60,6 +61,9 @@ test-arviz:
 notebooks: $(VENV)/.test
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[all,notebooks]'
 	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=-1 $(or $(ARGS),notebooks/*.ipynb)
+# One process: two would share the one GPU's memory. The two variables keep the tests' own settings, which are for the CPU, away.
+test-gpu: $(VENV)/.test
+	@JAX_PLATFORMS= XLA_FLAGS= $(BIN)/pytest tests/test_gpu.py -m gpu -ra $(ARGS)
 
 # The three source folders as the one package they are in the wheel: what pyright reads.
 lint: $(VENV)/.test

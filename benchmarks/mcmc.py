@@ -1,97 +1,74 @@
-"""Sampling by MCMC, section by section, in NumPyro on the CPU.
+"""Sampling by MCMC in NumPyro on the CPU, section by section, each in a process of its own.
 
+    python benchmarks/mcmc.py                  # all of them, some fifteen minutes; each writes its part of benchmarks/results/mcmc.md
+    python benchmarks/mcmc.py hand             # NUTS against the same models by hand, ESS per second
+    python benchmarks/mcmc.py chains           # chains in sequence, vectorized, parallel
+    python benchmarks/mcmc.py coordinates      # the picker of coordinates against always the same form, ESS per gradient
     python benchmarks/mcmc.py memory           # peak memory at 1, 4 and 16 times the draws
-    python benchmarks/mcmc.py memory --quick   # a twentieth of the draws
+    python benchmarks/mcmc.py hand --quick     # a fraction of the draws and seeds; no file
 
-**memory**: HMC (4 steps, 4 chains one after the other) on linear regression with 150 weights and 200 rows, 5 kB to a draw, once with all
-draws in memory and once with a folder. Each run has a process of its own, whose peak is counted anew after a run of one segment; it is the
-system's figure and includes pages of mapped files. Linux alone lets a process count its peak anew.
+Exit code 1 if a target is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import importlib
 import os
+import platform
 import subprocess
 import sys
-import tempfile
-from functools import partial
+import time
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-NUM_WEIGHTS, NUM_ROWS, SEGMENT = 150, 200, 250
-TIMES = (1, 4, 16)
-DRAWS = 1000
-FLAT = 1.10  # the target: with a folder the peak at 16 times the draws is at most so many times that at 1
-
-
-def peak_of(num_draws: int, in_folder: bool) -> dict[str, float]:
-    """Sample in this process; megabytes."""
-    import numpy as np
-
-    import scalemix as sm
-    import scalemix.numpyro as ppl
-    from scalemix.inference import hmc
-    from scalemix.models import linear
-
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(NUM_ROWS, NUM_WEIGHTS))
-    y = x[:, 0] + rng.normal(size=NUM_ROWS)
-    model = partial(linear, prior=sm.Laplace(0.3))
-
-    def sample(num_draws: int, folder: Path | None) -> sm.Posterior:
-        settings = hmc.Settings(num_warmup=100, num_draws=num_draws, num_steps=4, chain_method="sequential", progress=False)
-        return hmc.fit(ppl, model, x, y, seed=0, settings=settings, folder=folder, segment_draws=SEGMENT)
-
-    with tempfile.TemporaryDirectory() as folder:
-        sample(SEGMENT, Path(folder) / "first" if in_folder else None)
-        before = _status("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on
-        posterior = sample(num_draws, Path(folder) / "run" if in_folder else None)
-        arrays = [*posterior.draws.values(), *posterior.log_likelihood.values(), *posterior.sample_stats.values(), posterior.log_joint]
-        return {"before": before, "after": _status("VmHWM"), "draws": sum(array.nbytes for array in arrays) / 1e6}
-
-
-def memory(draws: int) -> bool:
-    """Prints the table; whether the peak is flat."""
-    print(f"Peak memory in MB, {draws} draws in each of 4 chains and multiples of that\n")
-    print("| draws | where they go | size of the draws | peak | peak beyond what one segment left |\n|---|---|---|---|---|")
-    peaks = {}
-    for in_folder in (False, True):
-        for times in TIMES:
-            found = _in_a_process(draws * times, in_folder)
-            peaks[in_folder, times] = found["after"]
-            where = "folder" if in_folder else "memory"
-            extra = found["after"] - found["before"]
-            print(f"| {times}× | {where} | {found['draws']:.0f} | {found['after']:.0f} | {extra:.0f} |", flush=True)
-    ratio = {in_folder: peaks[in_folder, TIMES[-1]] / peaks[in_folder, 1] for in_folder in (False, True)}
-    print(f"\n{TIMES[-1]}× against 1×: {ratio[True]:.2f} with a folder (at most {FLAT}), {ratio[False]:.2f} in memory")
-    return ratio[True] <= FLAT
-
-
-def _in_a_process(num_draws: int, in_folder: bool) -> dict[str, float]:
-    command = [sys.executable, __file__, "child", "--draws", str(num_draws)] + ["--folder"] * in_folder
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
-
-
-def _status(field: str) -> float:
-    """Megabytes in a line of the process's own status."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[field].split()[0]) * 1024 / 1e6
+LEGEND = "A cell such as 1.02 (0.98-1.05) is a median with its quartiles, over seeds."
+RESULTS = Path(__file__).parent / "results" / "mcmc.md"
+SECTIONS = {
+    "hand": "Effective draws per second, against the same model by hand",
+    "chains": "Chain methods",
+    "coordinates": "The coordinate picker",
+    "memory": "Peak memory",
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("section", choices=["memory", "child"], help="'child' is what a section runs in a process of its own")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--draws", type=int, default=DRAWS)
-    parser.add_argument("--folder", action="store_true")
+    parser.add_argument("section", choices=[*SECTIONS, "all"], nargs="?", default="all")
+    parser.add_argument("--quick", action="store_true", help="a fraction of the draws and seeds; no file is written")
     options = parser.parse_args()
-    if options.section == "child":
-        print(json.dumps(peak_of(options.draws, options.folder)))
-        return 0
-    return 0 if memory(options.draws // 20 if options.quick else options.draws) else 1
+    if options.section != "all":
+        start = time.perf_counter()
+        found = importlib.import_module(f"mcmc_{options.section}").measure(options.quick)
+        load = f"load {os.getloadavg()[0]:.1f} with this program at the end"
+        command = f"`python benchmarks/mcmc.py {options.section}{' --quick' * options.quick}`"
+        text = f"{found.text}\n\n{command}, {date.today()}, {time.perf_counter() - start:.0f} s, {load}; {machine()}.\n"
+        print(f"## {SECTIONS[options.section]}\n\n{text}", flush=True)
+        if not options.quick:
+            write(SECTIONS[options.section], text)
+        return 0 if found.holds else 1
+    command = [sys.executable, __file__]
+    return max(subprocess.run([*command, section, *["--quick"] * options.quick], check=False).returncode for section in SECTIONS)
+
+
+def write(title: str, text: str) -> None:
+    """Puts a section in the place of its last run."""
+    old = RESULTS.read_text().split("\n## ")[1:] if RESULTS.is_file() else []
+    parts = dict(part.split("\n\n", 1) for part in old) | {title: text}
+    ordered = [f"## {each}\n\n{parts[each].rstrip()}\n" for each in SECTIONS.values() if each in parts]
+    RESULTS.write_text("\n".join([f"# Sampling by MCMC\n\n{LEGEND}\n", *ordered]))
+
+
+def machine() -> str:
+    names = (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
+    versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro"))
+    return f"{next(names, platform.machine())}, {os.cpu_count()} cores; {versions}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
 
 
 if __name__ == "__main__":

@@ -118,8 +118,8 @@ class PyroSpikeAndSlab(pyro_dist.TorchDistribution):
         return torch.logaddexp(log(0.1) + slab, log(0.9) + spike)
 
 
-def net_by_hand(ppl, dist, xp, x, y):
-    h, sizes = x, [(x.shape[1], HIDDEN), (HIDDEN, 1)]
+def net_by_hand(ppl, dist, xp, x, y, hidden=HIDDEN):
+    h, sizes = x, [(x.shape[1], hidden), (hidden, 1)]
     for layer, (n, k) in enumerate(sizes, start=1):
         xi = ppl.sample(f"w{layer}_noise", dist.Weibull(sqrt(2), 2.0).expand([n]).to_event(1))
         z = ppl.sample(f"w{layer}_base", dist.Normal(0.0, 1.0).expand([n, k]).to_event(2))

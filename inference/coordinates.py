@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from scalemix.posterior import Posterior
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["Pilot", "Settings", "fit", "pilots"]
+__all__ = ["Pilot", "Settings", "fit", "judged", "pilots"]
 
 HALF_CENTERED = 0.5
 # Diverging pilots leave out a part of the posterior, and what is left out costs no gradients: such a form is taken only if all are.
@@ -98,7 +98,12 @@ def pilots(
         num_chains=settings.num_pilot_chains,
     )
     chosen = _distinct(ppl, model, data, (*FORMS, HALF_CENTERED), seed=seed, settings=settings) if forms is None else list(forms)
-    runs = {form: nuts.fit(ppl, reparam(model, form), *data, seed=seed, settings=short, num_data=num_data) for form in chosen}
+    return judged({form: nuts.fit(ppl, reparam(model, form), *data, seed=seed, settings=short, num_data=num_data) for form in chosen})
+
+
+def judged(runs: Mapping[str | float, Posterior]) -> list[Pilot]:
+    """Runs of one model in several forms (form to run), the best first: the most effective draws of the slowest identified quantity for
+    each gradient among those that seldom diverge (Papaspiliopoulos, Roberts and Sköld, 2007, for the forms)."""
     shared = set.intersection(*(set(run.identified or run.draws) for run in runs.values()))
     found = [_pilot(form, run, sorted(shared)) for form, run in runs.items()]
     return sorted(found, key=lambda each: (each.divergence_fraction > MAX_DIVERGENCE_FRACTION, -each.ess_per_gradient))

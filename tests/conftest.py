@@ -25,6 +25,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(threads, "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=["gpu", "cpu"], default="gpu", help="where test_gpu.py runs; without a GPU it is skipped, or cpu")
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Global state of torch, Pyro and JAX is as it was found (it is put back first, so that one test fails and not all after it)."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from scalemix.comparison.calibration import Calibration, calibrate
 from scalemix.comparison.contrasts import BlockContrast, Contrast, Measured, contrast
 from scalemix.comparison.diagnostics import Diagnostics, ReferenceRule, diagnose, energy_bfmi
 from scalemix.comparison.distances import (
@@ -27,6 +28,7 @@ from scalemix.comparison.variational import ElboTrend, block_khats, elbo, elbo_t
 
 __all__ = [
     "BlockContrast",
+    "Calibration",
     "Comparison",
     "Contrast",
     "Diagnostics",
@@ -37,6 +39,7 @@ __all__ = [
     "Measured",
     "ReferenceRule",
     "block_khats",
+    "calibrate",
     "calibration_error",
     "coefficient_draws",
     "compare",
