@@ -74,7 +74,9 @@ class Cell:
 # Of a network: the prior (over √fan_in, models.mlp), NUTS's target acceptance.
 NETWORK_PRIORS: dict[str, tuple[ScaleMixture, float]] = {"normal": (priors.Normal(1.0), 0.8)}
 REGRESSION = Budget()
-# Leapfrogs are short, as an outcome of little noise makes the posterior a thin sheet: trees of depth 9 are what it takes to cross it.
+# Leapfrogs are short, as an outcome of little noise makes the posterior a thin sheet: on yacht, with 50 units, trees of depth 9 are all
+# cut short, the R-hat of the log likelihood is 1.25, and the report says that this is no reference.
+# Single precision halves a gradient's time (50 units, 277 cases: 138 to 68 µs) and rounds a log joint of 1e3 to 1e-4 nats.
 NETWORK = Budget(warmup=1000, draws=1000, svi_steps=20_000, max_tree_depth=9, dtype="float32")
 
 
