@@ -1,6 +1,7 @@
 """Point-spike gates: effective draws per second of the recipes on one regression, and their inclusion probabilities against the exact ones.
 
-    python benchmarks/gates.py [--rounds 5]
+    python benchmarks/gates.py                # some minutes; writes results/gates.md
+    python benchmarks/gates.py --rounds 1     # prints only
 
 Twenty rows, eight columns, point spike, noise known (rows I15 and I16 of the known answers). All recipes run in one process one after the
 other, in rounds with different seeds; medians. Seconds are those of the run, compilation apart. ESS is the least over the gates that
@@ -10,11 +11,15 @@ ever move, bulk, of four chains that start closed, open and from the prior.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import arviz
 import numpy as np
+from mcmc_tables import machine, spread, table
 
 import scalemix.numpyro as ppl
 from scalemix import models
@@ -31,12 +36,15 @@ RECIPES = {
 }
 PLAIN = "NUTS within Gibbs"
 PROMISED = 50.0
+ROUNDS = 5
+RESULTS = Path(__file__).parent / "results" / "gates.md"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    rounds = options.rounds
     x, y = regression()
     exact = enumeration.table(ppl, model, x, y).inclusion_prob["w1_noise"]
     rates: dict[str, list[float]] = {name: [] for name in RECIPES}
@@ -50,12 +58,20 @@ def main() -> int:
             errors[name].append(error)
             compiled[name].append(posterior.info.seconds_compile)
     plain = float(np.median(rates[PLAIN]))
-    print("| recipe | ESS/s | against NUTS within Gibbs | largest error / bound | compilation, s |\n| --- | --- | --- | --- | --- |")
+    rows = []
     for name in RECIPES:
-        rate, error, seconds = (float(np.median(each[name])) for each in (rates, errors, compiled))
-        print(f"| {name} | {rate:.0f} | {rate / plain:.1f} | {error:.2f} | {seconds:.1f} |")
+        error, seconds = (float(np.median(each[name])) for each in (errors, compiled))
+        rows.append([name, spread(rates[name]), f"{np.median(rates[name]) / plain:.1f}", f"{error:.2f}", f"{seconds:.1f}"])
     ratio = float(np.median(rates["collapsed Gibbs"])) / plain
-    print(f"\ncollapsed Gibbs / NUTS within Gibbs: {ratio:.0f} (promised: at least {PROMISED:.0f})")
+    text = (
+        table(["recipe", "ESS/s", "against NUTS within Gibbs", "largest error / bound", "compilation, s"], rows)
+        + f"\n\ncollapsed Gibbs / NUTS within Gibbs: {ratio:.0f} (promised: at least {PROMISED:.0f})\n"
+    )
+    print(text)
+    if rounds == ROUNDS:
+        load = f"load {os.getloadavg()[0]:.1f} with this program at the end"
+        said = f"`python benchmarks/gates.py`, {date.today()}, {rounds} rounds, medians and quartiles, {load}; {machine()}."
+        RESULTS.write_text(f"# Point-spike gates\n\n{said}\n\n{text}")
     return 0 if ratio >= PROMISED and max(map(np.median, errors.values())) <= 1.0 else 1
 
 

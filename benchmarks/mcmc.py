@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import platform
 import subprocess
 import sys
 import time
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
+
+from mcmc_tables import machine
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 LEGEND = "A cell such as 1.02 (0.98-1.05) is a median with its quartiles, over seeds."
@@ -59,16 +59,6 @@ def write(title: str, text: str) -> None:
     parts = dict(part.split("\n\n", 1) for part in old) | {title: text}
     ordered = [f"## {each}\n\n{parts[each].rstrip()}\n" for each in SECTIONS.values() if each in parts]
     RESULTS.write_text("\n".join([f"# Sampling by MCMC\n\n{LEGEND}\n", *ordered]))
-
-
-def machine() -> str:
-    names = (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
-    versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro"))
-    return f"{next(names, platform.machine())}, {os.cpu_count()} cores; {versions}"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).is_file() else []
 
 
 if __name__ == "__main__":

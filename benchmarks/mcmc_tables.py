@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Section", "compiled_once", "least_ess", "said_so", "sampling", "spread", "table"]
+__all__ = ["Section", "compiled_once", "least_ess", "machine", "said_so", "sampling", "spread", "table"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,16 @@ def sampling(model: Any, data: tuple, seed: int, settings: Any) -> Iterator[Any]
         last=None,
         advance=lambda count: None,
     )
+
+
+def machine() -> str:
+    names = (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
+    versions = ", ".join(f"{each} {version(each)}" for each in ("jax", "numpyro"))
+    return f"{next(names, platform.machine())}, {os.cpu_count()} cores; {versions}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
 
 
 @contextmanager

@@ -4,8 +4,9 @@ Weights w* are drawn from the prior and data y from w*; then w* is one more draw
 independent draws, by any function of (w, y), is uniform on 0, …, L. Here the functions are tanh of each weight, which sees its place, and
 the log likelihood, which sees how far the posterior leans on the data. Data sets are independent posteriors side by side in a plate.
 
-Of what is maintained, ``simuk`` 0.2 comes nearest; it fits data sets one after the other, which here would be a thousand runs for each
-prior, ranks sampled sites alone and so no log likelihood, and stands on ArviZ 1.x. What is left to write is a comparison and a sum.
+``scalemix.comparison.calibrate`` does this for any fit, one data set after the other; a thousand runs for each prior would be days, and
+the exact binomial law of counts of ranks has room for a level of 1e-6, so here is a comparison and a sum of its own. ``simuk`` 0.3 fits
+one after the other too, takes no fit of one's own, ranks sampled sites alone and so no log likelihood, and stands on ArviZ 1.x.
 """
 
 from __future__ import annotations
