@@ -65,6 +65,9 @@ def compare(
     network: Annotated[
         int | None, typer.Option(min=1, help="Fit a network with one hidden layer of so many units, rather than a linear model.")
     ] = None,
+    noise: Annotated[
+        float | None, typer.Option(min=0.0, help="Known noise of a network's outcome, in sds of the target; 0: learn it. Default: 0.1.")
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(help="Of nuts, mean_field, low_rank, full_rank, with commas. Default: nuts,mean_field; of a network all."),
@@ -92,9 +95,9 @@ def compare(
     """Fit one data set by SVI and by NUTS, and compare what they made of it: a sparse regression under six priors, or a network.
 
     The priors: ridge, Laplace (Rayleigh noise), Student-t (inverse-Nakagami noise), horseshoe (half-Cauchy noise), the regularized
-    horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. With --network: one hidden layer of tanh units
-    and normal weights of variance 1/(units that feed them), judged by its function values and not by its weights, whose order has no
-    meaning. A random fifth of the rows is held out; of a UCI set those of the split. Prints three tables (prediction, sampler and
+    horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. With --network: one hidden layer of tanh units,
+    normal weights of variance 1/(units that feed them) and known noise, judged by its function values and not by its weights, whose order
+    has no meaning. A random fifth of the rows is held out; of a UCI set those of the split. Prints three tables (prediction, sampler and
     optimizer, distances to the reference of the same prior) with one row per fit, and verdicts in words; writes report.html, which is one
     file with everything in it, and beside it report.md, the tables (csv, md), the figures (png) and a netCDF file per posterior (for
     ArviZ).
@@ -112,13 +115,13 @@ def compare(
     for column in regression.dropped:
         console.print(f"[yellow]Left out column {column!r}: it is constant in the training part.[/yellow]")
     languages = ("numpyro", "pyro") if backend is Backend.both else (str(backend),)
-    todo = _cells(regression, languages, prior, network, methods)
+    todo = _cells(regression, languages, prior, network, methods, noise)
     budget = _budget(network, draws=draws, warmup=warmup, svi_steps=steps)
     if "pyro" in languages:
         console.print("Pyro's NUTS takes tens of times as long as NumPyro's on a model of this size: --prior and --draws make it shorter.")
     done = _fit(todo, regression, folder, budget, seed, workers)
     console.print("Comparing ...")
-    comparison = _compare(done, regression, folder, _about(data, split, regression, network))
+    comparison = _compare(done, regression, folder, _about(data, split, regression, todo[0]))
     _show(comparison)
     console.print(f"\nWritten to {folder}: report.html, report.md, tables (csv, md), figures (png), posteriors (nc).")
 
@@ -166,17 +169,24 @@ def _writable(folder: Path) -> Path:
 
 
 def _cells(
-    regression: Regression, languages: tuple[str, ...], names: list[str] | None, network: int | None, methods: str | None
+    regression: Regression,
+    languages: tuple[str, ...],
+    names: list[str] | None,
+    network: int | None,
+    methods: str | None,
+    noise: float | None,
 ) -> list[Cell]:
     """The cells to run; checks that the priors and methods exist and the languages are installed before anything is fitted."""
-    from scalemix.study import METHODS, cells, language, network_cells
+    from scalemix.study import METHODS, NETWORK_NOISE, cells, language, network_cells
 
     chosen = tuple(methods.split(",")) if methods is not None else METHODS if network is not None else ("nuts", "mean_field")
     for method in chosen:
         if method not in METHODS:
             refuse(f"unknown method {method!r}: give --methods some of {','.join(METHODS)}")
+    if network is None and noise is not None:
+        refuse("--noise is of a network: give --network too, or leave it out, as a regression learns its noise")
     if network is not None:
-        todo = network_cells(network, languages, chosen)
+        todo = network_cells(network, languages, chosen, NETWORK_NOISE if noise is None else noise)
     else:
         todo = cells(regression.x_train.shape[1], len(regression.y_train), languages, chosen)
     known = list(dict.fromkeys(cell.prior_name for cell in todo))
@@ -234,17 +244,18 @@ def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget,
     return sorted(done, key=todo.index)
 
 
-def _about(data: str | None, split: int | None, regression: Regression, network: int | None) -> str:
+def _about(data: str | None, split: int | None, regression: Regression, cell: Cell) -> str:
     """What was compared: data, model and units."""
     from scalemix.uci import UCI_SETS
 
     source = data or "diabetes with 40 columns of noise"
     source += f", split {split or 0}" if data in UCI_SETS else ""
     fitted, held, columns = len(regression.y_train), len(regression.y_test), regression.x_train.shape[1]
-    model = "A linear model" if network is None else f"A network with one hidden layer of {network} tanh units"
+    noise = f"known noise of {cell.noise:g} sd of the target" if cell.noise else "learned noise"
+    model = f"A network with one hidden layer of {cell.hidden_units} tanh units" if cell.hidden_units else "A linear model"
     return (
-        f"{source}: {fitted} cases to fit, {held} held out, {columns} inputs. {model}, fitted to standardized inputs and target. Target: "
-        f"{regression.target}, mean {regression.target_mean:.4g}, sd {regression.target_scale:.4g}; RMSE, CRPS and log densities of "
+        f"{source}: {fitted} cases to fit, {held} held out, {columns} inputs. {model} and {noise}, fitted to standardized inputs "
+        f"and target. Target: {regression.target}, mean {regression.target_mean:.4g}, sd {regression.target_scale:.4g}; RMSE, CRPS and log densities of "
         "held-out cases are in its own units."
     )
 
