@@ -255,8 +255,8 @@ def _about(data: str | None, split: int | None, regression: Regression, cell: Ce
     model = f"A network with one hidden layer of {cell.hidden_units} tanh units" if cell.hidden_units else "A linear model"
     return (
         f"{source}: {fitted} cases to fit, {held} held out, {columns} inputs. {model} and {noise}, fitted to standardized inputs "
-        f"and target. Target: {regression.target}, mean {regression.target_mean:.4g}, sd {regression.target_scale:.4g}; RMSE, CRPS and log densities of "
-        "held-out cases are in its own units."
+        f"and target. Target: {regression.target}, mean {regression.target_mean:.4g}, sd {regression.target_scale:.4g}; RMSE, CRPS and log "
+        "densities of held-out cases are in its own units."
     )
 
 
