@@ -20,7 +20,7 @@ from scalemix.language import TrainRun
 from scalemix.numpyro.compiling import compile_clock
 from scalemix.training.checkpoints import TrainFolder, train_identity
 from scalemix.training.feed import Feed
-from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, loop
+from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, check_objective, loop
 from scalemix.training.schedules import kl_weight, noise_names, rates
 from scalemix.training.settings import Settings
 
@@ -39,6 +39,7 @@ def train(
     folder: Path | str | None = None,
     resume: bool = False,
 ) -> TrainRun:
+    check_objective(objective, seed)
     feed = Feed(data, settings, num_data)
     stepper = _Stepper(objective, feed, settings, seed)
 
@@ -134,6 +135,11 @@ class _Stepper:
             {"adam": optax.adam, "sgd": optax.sgd}[settings.optimizer] if isinstance(settings.optimizer, str) else settings.optimizer
         )
         found = make(learning_rate=rate)
+        if not hasattr(found, "update") or not hasattr(found, "init"):
+            raise TypeError(
+                f"Settings(optimizer=) made a {type(found).__name__}: in NumPyro give a function of learning_rate= that makes an optax "
+                "transformation"
+            )
         if settings.noise_learning_rate is not None:
             labels = {name: "noise" if name in self.noise else "weights" for name in self.names}
             found = optax.multi_transform({"weights": found, "noise": make(learning_rate=noise_rate)}, labels)
