@@ -636,8 +636,8 @@ FAULTS = {
     ),
     "same_order_in_each_epoch": Fault(
         "numpyro/training.py",
-        "self._keys(key, first_epoch + number)",
-        "self._keys(key, number)",
+        "self._order(keys, first_epoch + number)",
+        "self._order(keys, number)",
         "a call of the program shuffles as the first one did, so that a resumed run differs",
         (TRAINING_FOLDER, "-k", "stopped_run and numpyro and arrays"),
     ),

@@ -64,7 +64,7 @@ class _Stepper:
         params = {name: jnp.array(value, copy=True) for name, value in objective.params.items()}  # what is given away is gone
         self.carry = (params, self._optimizer(*rates(settings, 0.0)).init(params))
         self.arrays = None if feed.arrays is None else _arrays(feed.arrays)
-        self.key = jax.random.PRNGKey(seed)
+        self.keys = tuple(jax.random.split(jax.random.PRNGKey(seed)))  # of the orders, and of the steps
         self.program = jax.jit(self._many, donate_argnums=0)
         self.single = jax.jit(self._one, donate_argnums=0)
         self.source: tuple[int, int, Any] | None = None  # epoch, position and the iterator that stands there
@@ -93,14 +93,14 @@ class _Stepper:
         return {name: np.array(value) for name, value in params.items()}
 
     def _on_arrays(self, epoch: int, position: int, count: int) -> Steps:
-        self.carry, log, done, well, finite = self.program(self.carry, self.arrays, self.key, epoch, position, count)
+        self.carry, log, done, well, finite = self.program(self.carry, self.arrays, self.keys, epoch, position, count)
         rows = np.asarray(log)[: int(done)]
         if bool(well):
             return Steps(rows, self._unfinished(finite))
         further, s = divmod(position + len(rows) - 1, self.feed.full + (self.feed.rest > 0))
-        order_key, _ = self._keys(self.key, epoch + further)
-        order = None if self.feed.whole else jax.random.permutation(order_key, self.feed.count)
-        batch = self._rows(order, self.arrays, s, self.feed.rows if s < self.feed.full else self.feed.rest)
+        batch = self._rows(
+            self._order(self.keys, epoch + further), self.arrays, s, self.feed.rows if s < self.feed.full else self.feed.rest
+        )
         return Steps(rows[:-1], self._cause(rows[-1, 0], batch, epoch + further, s))
 
     def _on_batches(self, epoch: int, position: int, count: int) -> Steps:
@@ -109,7 +109,7 @@ class _Stepper:
         batches, log, finite = self.source[2], np.empty((0, 3)), np.ones(1, bool)
         for batch in islice(batches, count):
             arrays, s = self.on_device(batch), position + len(log)
-            self.carry, row, well, finite = self.single(self.carry, arrays, self.key, epoch, s)
+            self.carry, row, well, finite = self.single(self.carry, arrays, self.keys, epoch, s)
             if not bool(well):
                 return Steps(log, self._cause(float(row[0]), arrays, epoch, s))
             log = np.concatenate([log, np.asarray(row)[None]])
@@ -126,7 +126,7 @@ class _Stepper:
         broken = [name for name, value in self.numpy(self.params).items() if not np.isfinite(value).all()]
         if broken:
             return f"the parameter {broken[0]!r} is not a finite number"
-        gradients = jax.jit(self._gradients)(self.params, batch, self._key(self.key, epoch, s), self._epochs(epoch, s))[1]
+        gradients = jax.jit(self._gradients)(self.params, batch, self._key(self.keys, epoch, s), self._epochs(epoch, s))[1]
         broken = [name for name in self.names if not np.isfinite(np.asarray(gradients[name])).all()]
         return f"the loss is {loss}, " + (
             f"and the gradient of {broken[0]!r} is not finite" if broken else "with finite parameters and gradients"
@@ -151,13 +151,15 @@ class _Stepper:
             found = optax.multi_transform({"weights": found, "noise": make(learning_rate=noise_rate)}, labels)
         return found if settings.clip_norm is None else optax.chain(optax.clip_by_global_norm(settings.clip_norm), found)
 
-    def _keys(self, key: Any, epoch: Any) -> tuple[Any, Any]:
-        """Of the order of an epoch, and of its steps."""
-        order_key, step_key = jax.random.split(jax.random.fold_in(key, epoch))
-        return order_key, step_key
+    def _order(self, keys: Any, epoch: Any) -> Any:
+        """The rows of an epoch in their order, ``None`` where each step takes them all."""
+        return None if self.feed.whole else jax.random.permutation(jax.random.fold_in(keys[0], epoch), self.feed.count)
 
-    def _key(self, key: Any, epoch: Any, s: Any) -> Any:
-        return jax.random.fold_in(self._keys(key, epoch)[1], s)
+    def _key(self, keys: Any, epoch: Any, s: Any) -> Any:
+        """Of a step: one derivation where the step has a number in the run, for it takes as long as a small net's matrix products."""
+        if self.feed.arrays is not None:
+            return jax.random.fold_in(keys[1], epoch * self.feed.steps + s)
+        return jax.random.fold_in(jax.random.fold_in(keys[1], epoch), s)
 
     def _epochs(self, epoch: Any, s: Any) -> Any:
         """Epochs that are done, with a fraction where it is known how long one is."""
@@ -196,12 +198,12 @@ class _Stepper:
         carry = jax.tree.map(lambda new, old: jnp.where(well, new, old), (params, state), carry)
         return carry, jnp.stack([value, parts["nll"], parts["kl"]]), well
 
-    def _one(self, carry: Any, batch: tuple, key: Any, epoch: Any, s: Any) -> tuple[Any, Any, Any, Any]:
+    def _one(self, carry: Any, batch: tuple, keys: Any, epoch: Any, s: Any) -> tuple[Any, Any, Any, Any]:
         """A step on a batch that was brought."""
-        carry, row, well = self._step(carry, batch, self._key(key, epoch, s), self._epochs(epoch, s))
+        carry, row, well = self._step(carry, batch, self._key(keys, epoch, s), self._epochs(epoch, s))
         return carry, row, well, self._finite(carry)
 
-    def _many(self, carry: Any, arrays: tuple, key: Any, first_epoch: Any, position: Any, count: Any) -> tuple:
+    def _many(self, carry: Any, arrays: tuple, keys: Any, first_epoch: Any, position: Any, count: Any) -> tuple:
         """``count`` steps on shuffled rows, or fewer if the loss ceases to be finite: the carry, their log, how many there were, whether
         all is well, and which parameters are finite at the end."""
         feed = self.feed
@@ -210,13 +212,12 @@ class _Stepper:
 
         def epoch(state: tuple) -> tuple:
             number, *state = state
-            order_key, step_key = self._keys(key, first_epoch + number)
-            order = None if feed.whole else jax.random.permutation(order_key, feed.count)
+            order = self._order(keys, first_epoch + number)
 
             def step(state: tuple, rows: int = feed.rows) -> tuple:
                 s, carry, log, done, _ = state
                 batch = self._rows(order, arrays, s, rows)
-                own = jax.random.fold_in(step_key, s)
+                own = self._key(keys, first_epoch + number, s)
                 carry, row, well = self._step(carry, batch, own, self._epochs(first_epoch + number, s))
                 return s + 1, carry, log.at[done].set(row), done + 1, well
 
