@@ -66,9 +66,8 @@ def fit(
     def check(structure: Structure) -> list[str]:
         for name, site in structure.sites.items():
             if isinstance(site.prior, VariationalPrior):
-                raise ValueError(
-                    f"map needs a prior with a bounded density, and {name!r} has {site.prior}: use scalemix.inference.{recipe_for(site.prior)}"
-                )
+                other = recipe_for(site.prior)
+                raise ValueError(f"map needs a prior with a bounded density, and {name!r} has {site.prior}: use scalemix.inference.{other}")
         forms = sorted({site.form for site in structure.sites.values() if site.role == "weight"} - {"single"}) or ["single"]
         return [
             f"a point: a mode of the density on the sites' own scales, prior in its {' and '.join(forms)} form; others have other modes"

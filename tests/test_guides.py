@@ -167,7 +167,7 @@ def test_a_guide_that_misses_a_site_is_refused(language: str) -> None:
     def forgetful(ppl: Any, *data: Any) -> None:
         ppl.sample("w1", ppl.dist.Delta(ppl.engine.arrays(np.zeros(3)), event_dim=1))
 
-    with pytest.raises(ValueError, match="the guide has no site '(b1|sigma)'"):
+    with pytest.raises(ValueError, match=r"the guide has no site '(b1|sigma)'"):
         ppl.engine.objective(model, forgetful, arrays, seed=0)
 
 
@@ -176,7 +176,7 @@ def test_a_closed_kl_that_no_language_dispatches_is_refused_when_the_objective_i
     ppl, arrays = LANGUAGES[language], data()
     model = partial(models.linear, prior=sm.StudentT(), parametrization="marginal")
     guide = build(ppl, model, arrays)
-    with pytest.raises(ValueError, match="the guide of 'w1' expects a closed KL, and .* knows none from WeightNormal to StudentT"):
+    with pytest.raises(ValueError, match=r"the guide of 'w1' expects a closed KL, and .* knows none from WeightNormal to StudentT"):
         ppl.engine.objective(model, guide, arrays, seed=0)
     estimated = build(ppl, model, arrays, choose=lambda target: Gaussian(monte_carlo=True))
     assert ppl.engine.objective(model, estimated, arrays, seed=0).params
@@ -335,7 +335,7 @@ def test_a_guide_is_saved_and_loaded_in_a_fresh_process(tmp_path: Path) -> None:
     again = Guide.load(path)
     objective = in_pyro.engine.objective(partial(models.mlp, prior=sm.LogUniform(), widths=(2,)), again, data(), seed=0)
     np.testing.assert_allclose(objective.params["w1_loc"].numpy(), params["w1_loc"], rtol=1e-6)
-    with pytest.raises(ValueError, match="is no guide that Guide.save wrote"):
+    with pytest.raises(ValueError, match=r"is no guide that Guide.save wrote"):
         Guide.load(tmp_path / "none.npz")
 
 
@@ -344,7 +344,7 @@ def test_a_guide_that_draws_from_a_prior_is_loaded_with_its_models_structure(tmp
     choose = lambda target: FromPrior() if target.role == "noise" else Point()  # noqa: E731
     guide = build(in_numpyro, model, data(), choose=choose)
     path = guide.save(tmp_path / "guide.npz", guide.initial)
-    with pytest.raises(ValueError, match="draws 'w1_noise' from its prior: give Guide.load"):
+    with pytest.raises(ValueError, match=r"draws 'w1_noise' from its prior: give Guide.load"):
         Guide.load(path)
     again = Guide.load(path, in_numpyro.engine.structure(model, data(), seed=0))
     assert again.targets == guide.targets and again.parts == guide.parts

@@ -21,8 +21,8 @@ NOISE_MODES = ("posterior", "prior", "mean")
 class Info:
     """What was fitted, how, and how long it took. Everything in it goes into JSON.
 
-    ``notes`` are sentences about the run, e.g. why its chains ran as they did; ``dropped`` are latent sites that were not kept; ``proper`` is
-    False where the prior has no law to draw from (``sm.LogUniform()``).
+    ``notes`` are sentences about the run, e.g. why its chains ran as they did; ``dropped`` are latent sites that were not kept; ``proper``
+    is False where the prior has no law to draw from (``sm.LogUniform()``).
     """
 
     backend: str
