@@ -288,7 +288,8 @@ class Engine(Protocol):
             settings: a ``scalemix.training.Settings``.
             seed: a whole number; the same seed gives the same parameters.
             num_data: N; needed for batches, for arrays it is their number of rows if not given.
-            validation: a score of the parameters (arrays of the language), lower is better, looked at every ``settings.check_every`` epochs.
+            validation: a score of the parameters (arrays of the language), lower is better, looked at every ``settings.check_every``
+                epochs.
             callbacks: each is called as ``callback(epoch, record)`` after each epoch, with its row of the history and "params".
             folder: checkpoints go there.
             resume: go on from the last checkpoint in ``folder``, if there is one, and end at the numbers of a run that was not stopped.
