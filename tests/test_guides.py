@@ -312,6 +312,24 @@ def test_masked_weights_are_zero_in_every_draw(language: str) -> None:
     np.testing.assert_allclose(kl[0], kl[1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_bounds_of_a_prior_variance_take_the_layers_scale_squared(language: str) -> None:
+    """A network divides its weights' scale by √fan_in, here 4: γ ≤ 2/16. KL(N(θ, σ²) ‖ N(0, γ*)) from its definition."""
+    ppl, (_, y) = LANGUAGES[language], data()
+    x = np.random.default_rng(2).normal(size=(6, 16))
+    model = partial(models.mlp, prior=sm.GaussianUniformMaximized(0.0, 2.0), widths=(), likelihood=likelihoods.Gaussian(scale=1.0))
+    with ppl.engine.precision("float64", "cpu"):
+        guide = build(ppl, model, (x, y))
+        params = random_params(guide, 3) | {"b1_loc": np.zeros(1)}
+        objective = ppl.engine.objective(model, guide, (x, y), seed=0)
+        _, parts = objective.loss(ppl.engine.arrays(params), ppl.engine.arrays((x, y)), jax.random.PRNGKey(0))
+    theta, variance = params["w1_loc"], np.exp(params["w1_log_variance"])
+    gamma = np.minimum(theta**2 + variance, 2.0 / 16.0)
+    assert np.any(gamma == 2.0 / 16.0) and np.any(gamma < 2.0 / 16.0)
+    expected = 0.5 * np.sum(np.log(gamma / variance) + (theta**2 + variance) / gamma - 1.0) + 0.5 * np.log(2.0 * np.pi)
+    np.testing.assert_allclose(float(parts["kl"]), expected, rtol=1e-9)
+
+
 # --- files ---------------------------------------------------------------------------------------------------------------------
 
 FRESH = """

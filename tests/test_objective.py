@@ -133,7 +133,7 @@ MODELS: dict[str, tuple[Any, tuple[int, ...], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param("mlp", marks=pytest.mark.slow), "lenet"])
 def test_both_languages_have_the_same_objective_and_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 5 random parameter vectors with the same noise: to 1e-9 in double and 1e-5 in single precision (of the largest entry)."""
     given_noise(monkeypatch)
