@@ -46,7 +46,9 @@ def fit(
     num_data: int | None = None,
     **training: Any,
 ) -> Posterior:
-    """Find a mode of p(θ | y), θ the sites as the model samples them.
+    """Find a mode of p(θ | y), θ the sites as the model samples them: minimize −(N/B) Σ log p(y | θ) − log p(θ).
+
+    With ``sm.Normal()`` the ridge of Hoerl and Kennard (1970), with ``sm.Laplace()`` in its marginal form the lasso (Park and Casella, 2008).
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
