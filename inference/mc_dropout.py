@@ -45,7 +45,9 @@ def fit(
     num_data: int | None = None,
     **training: Any,
 ) -> Posterior:
-    """Train the weights under multiplicative noise: Nalisnick and Smyth (2018), eq. 3 and 9-11, with the ridge 1/(2σ₀²) of eq. 10.
+    """Train the weights W under multiplicative noise: minimize (N/B) Σ E_{p(ξ)}[−log p(y | W, ξ)] + Σ w²/(2σ₀²).
+
+    Nalisnick and Smyth (2018), eq. 3 and 9-11.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

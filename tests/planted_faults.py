@@ -32,6 +32,7 @@ DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "te
 REFERENCE = "test_reference.py"
 NETWORK = "test_network_job.py"
 REFERENCE, SIMULATED = "test_reference.py", "test_simulated_calibration.py"
+GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
 FAULTS = {
@@ -693,5 +694,27 @@ FAULTS = {
         "grown = 0",
         "losses under a growing weight of the KL are compared",
         (TRAINING, "-k", "not_while_the_kl_grows and numpyro"),
+    ),
+    # --- guides and objectives
+    "local_reparametrization_variance": Fault(
+        "local_reparametrization.py",
+        "layer(h, self.loc), layer(h * h, self.variance)",
+        "layer(h, self.loc), layer(h, self.variance)",
+        "the variance of a pre-activation is that of the weights times the squared input",
+        (GUIDES, "-k", "mean_and_variance"),
+    ),
+    "objective_unweighted": Fault(
+        "objective.py",
+        "return nll + kl_weight * kl,",
+        "return kl_weight * nll + kl,",
+        "the schedule weights the divergence, not the likelihood",
+        (OBJECTIVE, "-k", "by_hand and pyro and GaussianUniformMaximized"),
+    ),
+    "layer_scale_of_bounds": Fault(
+        "variational_priors.py",
+        "low=self.low * scale**2, high=self.high * scale**2",
+        "low=self.low * scale, high=self.high * scale",
+        "the bounds are of a variance: a layer's scale multiplies them squared",
+        (GUIDES, "-k", "bounds"),
     ),
 }

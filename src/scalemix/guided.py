@@ -112,7 +112,7 @@ def fit_guide(
 
 
 def refuse_unless(treated: Callable[[Any], bool], structure: Structure, method: str, wants: str) -> None:
-    """Raise ValueError unless the prior of each weight with an input axis is one that the recipe treats; the error names the one that can."""
+    """Raise ValueError unless each weight with an input axis has a prior that the recipe treats; the error names the one that does."""
     weights = {name: site for name, site in structure.sites.items() if site.role == "weight" and "in" in site.axes}
     if not weights:
         raise ValueError(f"{method} needs a weight with an axis 'in' made by ppl.weight or ppl.dense, and the model has none")
