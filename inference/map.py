@@ -48,7 +48,8 @@ def fit(
 ) -> Posterior:
     """Find a mode of p(θ | y), θ the sites as the model samples them: minimize −(N/B) Σ log p(y | θ) − log p(θ).
 
-    With ``sm.Normal()`` the ridge of Hoerl and Kennard (1970), with ``sm.Laplace()`` in its marginal form the lasso (Park and Casella, 2008).
+    With ``sm.Normal()`` the ridge of Hoerl and Kennard (1970), with ``sm.Laplace()`` in its marginal form the lasso (Park and Casella,
+    2008).
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
