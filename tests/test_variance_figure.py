@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import special
@@ -39,3 +42,10 @@ def test_a_wrong_path_is_refused() -> None:
         sm.plot_noise_variances({"Rayleigh": noise.Rayleigh})
     with pytest.raises(ValueError, match="no noise at any"):
         sm.plot_noise_variances({"gate": lambda second: noise.Bernoulli(second)}, second=[2.0, 3.0])
+
+
+def test_a_notebook_shows_the_figure_without_pyplot() -> None:
+    """IPython asks an object for ``_repr_png_``; matplotlib's own figures have it only once pyplot is imported."""
+    code = "import sys, scalemix as sm; png = sm.plot_prior({'ridge': sm.Normal()}, num_data=10)._repr_png_()\n"
+    code += "assert png.startswith(b'\\x89PNG') and 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -109,14 +109,13 @@ class Calibration:
         Raises: ValueError under ArviZ 1.x, whose plots have other arguments.
         """
         import arviz
-        from matplotlib.figure import Figure
 
-        from scalemix.comparison.canvas import GRAY, SIGNAL, plain
+        from scalemix.comparison.canvas import GRAY, SIGNAL, blank_figure, plain
 
-        if not hasattr(arviz, "plot_ecdf"):
+        if not arviz.__version__.startswith("0."):
             raise ValueError(f"Calibration.plot draws with ArviZ 0.23 and this is {arviz.__version__}: table() and transforms need none")
         shown = list(self.table().index[:MOST_PANELS])
-        figure = Figure(figsize=(8.0, 1.0 + 1.6 * len(shown)), dpi=100, layout="constrained")
+        figure = blank_figure(8.0, 1.0 + 1.6 * len(shown))
         grid = figure.subplots(len(shown), 2, squeeze=False)
         points = np.arange(1, self.num_data_sets) / self.num_data_sets
         bins = max(5, min(20, self.num_data_sets // 10))

@@ -89,10 +89,10 @@ def blank_figure(width: float, height: float) -> Figure:
     Raises: ImportError with the remedy if matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from scalemix.comparison.notebook_figure import NotebookFigure
     except ImportError as error:
         raise ImportError("figures need matplotlib: install scalemix[plots]") from error
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+    return NotebookFigure(figsize=(width, height), dpi=100, layout="constrained")
 
 
 def plain(ax: Axes) -> None:
