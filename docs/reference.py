@@ -34,6 +34,7 @@ PUBLIC = (
     "scalemix.inference.vbd",
     "scalemix.inference.bayes_by_backprop",
     "scalemix.guides",
+    "scalemix.training",
     "scalemix.comparison",
     "scalemix.testing",
     "scalemix.language",

@@ -25,7 +25,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to optimize; the arguments are those of ``scalemix.training.Settings``.
+    """How to optimize; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: how often the point stands in the posterior.
@@ -46,10 +46,9 @@ def fit(
     num_data: int | None = None,
     **training: Any,
 ) -> Posterior:
-    """Find a mode of p(θ | y), θ the sites as the model samples them: minimize −(N/B) Σ log p(y | θ) − log p(θ).
+    """Find a mode of p(θ | y) of the sites θ: minimize loss = −(N/B) Σ log p(y | θ) − log p(θ).
 
-    With ``sm.Normal()`` the ridge of Hoerl and Kennard (1970), with ``sm.Laplace()`` in its marginal form the lasso (Park and Casella,
-    2008).
+    With ``sm.Normal()`` the ridge of Hoerl and Kennard (1970), with ``sm.Laplace()``, marginal form, the lasso of Park and Casella (2008).
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

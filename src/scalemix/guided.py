@@ -31,7 +31,7 @@ MOST_NUMBERS = 2e7  # of the draws of noises that belong to rows: 160 MB
 
 @dataclass(frozen=True, kw_only=True)
 class GuideSettings(Settings):
-    """How to train a guide, and how many draws of it to keep. The first arguments are those of ``scalemix.training.Settings``.
+    """How to train a guide, and how many draws of it to keep. Further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the fitted guide in the posterior.
