@@ -102,8 +102,8 @@ def pilots(
 
 
 def judged(runs: Mapping[str | float, Posterior]) -> list[Pilot]:
-    """Runs of one model in several forms (form to run), the best first: the most effective draws of the slowest identified quantity for
-    each gradient among those that seldom diverge (Papaspiliopoulos, Roberts and Sköld, 2007, for the forms)."""
+    """``runs`` of one model in several forms (form to run), the best first: the most effective draws of the slowest identified quantity
+    for each gradient among those that seldom diverge (Papaspiliopoulos, Roberts and Sköld, 2007, for the forms)."""
     shared = set.intersection(*(set(run.identified or run.draws) for run in runs.values()))
     found = [_pilot(form, run, sorted(shared)) for form, run in runs.items()]
     return sorted(found, key=lambda each: (each.divergence_fraction > MAX_DIVERGENCE_FRACTION, -each.ess_per_gradient))

@@ -198,14 +198,14 @@ def test_nobody_imports_a_second_copy_of_models_or_recipes(folder: str) -> None:
 
 
 def declared() -> tuple[set[str], set[str]]:
-    """Import names of the dependencies in pyproject.toml: those of the library with its extras, those of the tests and docs."""
+    """Import names of the dependencies in pyproject.toml: those of the library with its extras, those of the tests, docs and notebooks."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     def names(requirements: list[str]) -> set[str]:
         bare = {re.split(r"[\[<>=!~; ]", requirement)[0] for requirement in requirements}
         return {IMPORT_NAMES.get(name, name) for name in bare - {"scalemix"}}
 
-    tests = [line for extra in ("test", "docs") for line in project["optional-dependencies"].pop(extra)]
+    tests = [line for extra in ("test", "docs", "notebooks") for line in project["optional-dependencies"].pop(extra)]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
     return names(project["dependencies"] + extras), names(tests)
 

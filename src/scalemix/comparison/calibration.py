@@ -55,6 +55,7 @@ class Calibration:
 
     @property
     def num_data_sets(self) -> int:
+        """Data sets that were simulated and fitted."""
         return len(next(iter(self.transforms.values())))
 
     def table(self) -> pd.DataFrame:

@@ -138,7 +138,8 @@ class Guide:
     def sample_posterior(
         self, ppl: PPL, params: Mapping[str, Any], data: tuple, *, num_draws: int, seed: int
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """``num_draws`` draws of every site under ``params``, (num_draws, *shape), for the cases in ``data``, and log q of each."""
+        """``num_draws`` draws from ``seed`` in ``ppl`` of every site under ``params``, (num_draws, *shape), for the cases in ``data``, and
+        log q of each."""
         whole = dataclasses.replace(self, local_reparametrization=False)
         return ppl.engine.draw_guide(whole, dict(params), data, num_draws=num_draws, seed=seed)
 
