@@ -91,19 +91,21 @@ def split(frame: pd.DataFrame, target: str, *, seed: int = 0) -> Regression:
 def standardize(train: pd.DataFrame, test: pd.DataFrame, target: str) -> Regression:
     """Both parts with mean 0 and standard deviation 1 of each column in ``train``; columns that are constant there are left out."""
     x = train.drop(columns=target)
-    constant = [str(column) for column in x.columns if x[column].nunique() < 2]
-    kept = [column for column in x.columns if str(column) not in constant]
-    mean, scale = float(train[target].mean()), float(train[target].std(ddof=0))
+    varies = (x.nunique() > 1).to_numpy()
+    constant = [str(column) for column in x.columns[~varies]]
+    outcome = train[target].to_numpy(float)
+    mean, scale = float(outcome.mean()), float(outcome.std())
     if scale == 0.0:
         raise DataError(f"the target {target!r} is constant: choose a column that varies")
-    if not kept:
+    if not varies.any():
         raise DataError("every column is constant: there is nothing to predict the target from, add columns that vary")
-    center, spread = x[kept].mean(), x[kept].std(ddof=0)
+    x, held = x.loc[:, varies], test.drop(columns=target).loc[:, varies]
+    center, spread = x.mean(), x.std(ddof=0)
     return Regression(
-        (x[kept] - center) / spread,
-        ((train[target] - mean) / scale).to_numpy(float),
-        (test[kept] - center) / spread,
-        ((test[target] - mean) / scale).to_numpy(float),
+        (x - center) / spread,
+        (outcome - mean) / scale,
+        (held - center) / spread,
+        (test[target].to_numpy(float) - mean) / scale,
         mean,
         scale,
         target,

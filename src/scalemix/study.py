@@ -23,20 +23,19 @@ if TYPE_CHECKING:
     from scalemix.data import Regression
 
 __all__ = [
-    *(
-        "METHODS",
-        "NETWORK",
-        "NETWORK_NOISE",
-        "REGRESSION",
-        "Budget",
-        "Cell",
-        "cells",
-        "load_posteriors",
-        "model_of",
-        "network_cells",
-        "prior_table",
-    ),
-    *("run_cell", "run_cells"),
+    "METHODS",
+    "NETWORK",
+    "NETWORK_NOISE",
+    "REGRESSION",
+    "Budget",
+    "Cell",
+    "cells",
+    "load_posteriors",
+    "model_of",
+    "network_cells",
+    "prior_table",
+    "run_cell",
+    "run_cells",
 ]
 
 ALL_FORMS_REFERENCE = ("marginal", "expanded")
