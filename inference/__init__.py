@@ -17,6 +17,7 @@ from scalemix.inference import (
     svi,
     variational_dropout,
     vbd,
+    vib,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "svi",
     "variational_dropout",
     "vbd",
+    "vib",
 ]
