@@ -7,6 +7,8 @@ from scalemix.guides.from_prior import FromPrior
 from scalemix.guides.gate import Gate
 from scalemix.guides.gaussian import Gaussian
 from scalemix.guides.guide import Guide
+from scalemix.guides.log_normal import LogNormal
 from scalemix.guides.point import Point
+from scalemix.guides.spike_slab import SpikeSlab
 
-__all__ = ["Component", "FromPrior", "Gate", "Gaussian", "Guide", "Point", "Target"]
+__all__ = ["Component", "FromPrior", "Gate", "Gaussian", "Guide", "LogNormal", "Point", "SpikeSlab", "Target"]
