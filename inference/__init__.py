@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scalemix.inference import (
     bayes_by_backprop,
+    concrete,
     coordinates,
     enumeration,
     full_rank,
@@ -24,6 +25,7 @@ from scalemix.inference import (
 
 __all__ = [
     "bayes_by_backprop",
+    "concrete",
     "coordinates",
     "enumeration",
     "full_rank",

@@ -123,7 +123,9 @@ def _fit(
         for name, site in structure.sites.items():
             if site.role in ("noise", "base"):
                 raise ValueError(f"spike_slab is for {wants}, and {name!r} is a site of its own: leave parametrization= open")
-            priors[name] = site.prior
+            if site.scale is None:
+                raise ValueError(f"spike_slab needs numbers for the scales, and that of {name!r} is a site: leave scale_by_sigma away")
+            priors[name] = site.prior, site.scale
         rows = rows_in(structure)
         steps = 1 if settings.batch_size is None else max(rows // settings.batch_size, 1)
         epochs = max(settings.num_epochs // 4, 1) if settings.start_epochs is None else settings.start_epochs
@@ -131,11 +133,10 @@ def _fit(
         return ["inclusion probabilities are those of the variational law, p* of E[w²]: not calibrated"]
 
     def choose(target: Target) -> Component:
-        prior = priors.get(target.site)
+        prior, scale = priors.get(target.site, (None, 1.0))
         if target.role != "weight" or not is_two_normals(prior):
             return Point()
-        gate = prior.random_factors[0].noise
-        scale = prior.base_scale
+        gate, scale = prior.random_factors[0].noise, prior.base_scale * scale
         alternating = settings.method == "alternating"
         wanted = 0.5 if settings.first_inclusion is None else settings.first_inclusion
         first = wanted if start is None and alternating else start
@@ -155,5 +156,5 @@ def _fit(
     for site, part in posterior.guide.parts.items():
         if isinstance(part, SpikeSlab):
             own = {suffix: np.asarray(posterior.params[f"{site}_{suffix}"], dtype=float) for suffix in ("loc", "log_variance")}
-            posterior.params[f"{site}_variational_inclusion_prob"] = part.inclusion(posterior.guide.targets[site], own)
+            posterior.params[f"{site}_variational_inclusion_prob"] = part.inclusion(own)
     return posterior

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scalemix.guides.component import Component, Target
+from scalemix.guides.concrete import Concrete
 from scalemix.guides.from_prior import FromPrior
 from scalemix.guides.gate import Gate
 from scalemix.guides.gaussian import Gaussian
@@ -11,4 +12,4 @@ from scalemix.guides.log_normal import LogNormal
 from scalemix.guides.point import Point
 from scalemix.guides.spike_slab import SpikeSlab
 
-__all__ = ["Component", "FromPrior", "Gate", "Gaussian", "Guide", "LogNormal", "Point", "SpikeSlab", "Target"]
+__all__ = ["Component", "Concrete", "FromPrior", "Gate", "Gaussian", "Guide", "LogNormal", "Point", "SpikeSlab", "Target"]

@@ -27,7 +27,7 @@ class SpikeSlab(Gaussian):
     gradient moves.
 
     Args:
-        prior_inclusion, slab_scale, spike_scale: π, τ₁, τ₀ of the prior, before the scale of the site.
+        prior_inclusion, slab_scale, spike_scale: π, τ₁, τ₀ of the site's prior, its scale in τ₁ and τ₀.
         first_inclusion: ``None`` collapses p. A number is where p begins; it is then a parameter, put to its best value after a step.
         hold_steps: steps before p is refreshed for the first time.
         refresh_every: steps from one refresh to the next; after each step it is, by the envelope theorem, the collapsed objective.
@@ -54,7 +54,7 @@ class SpikeSlab(Gaussian):
 
     def sample(self, ppl: PPL, target: Target, param: Callable[[str], Any], data: tuple, lazy: bool) -> Any:
         xp, loc, log_variance = arrays(param("loc"), param("log_variance"))
-        scale, prior = xp.exp(0.5 * log_variance), self.prior(target)
+        scale, prior = xp.exp(0.5 * log_variance), self._prior
         if self.first_inclusion is None:
             penalty = collapsed_spike_slab(loc, scale, **prior).sum()
         else:
@@ -69,14 +69,13 @@ class SpikeSlab(Gaussian):
             return {}
         xp, steps, held = arrays(params["steps"] + 1.0, params["inclusion_prob"])
         due = (steps > self.hold_steps) & (steps - self.refresh_every * xp.floor(steps / self.refresh_every) == 0.0)
-        return {"steps": steps, "inclusion_prob": xp.where(due, self.inclusion(target, params), held)}
+        return {"steps": steps, "inclusion_prob": xp.where(due, self.inclusion(params), held)}
 
-    def inclusion(self, target: Target, params: dict[str, Any]) -> Any:
+    def inclusion(self, params: dict[str, Any]) -> Any:
         """p at its best value given m and σ: a number of the variational law, no posterior inclusion probability."""
         xp, loc, log_variance = arrays(params["loc"], params["log_variance"])
-        return inclusion(loc, xp.exp(0.5 * log_variance), **self.prior(target))
+        return inclusion(loc, xp.exp(0.5 * log_variance), **self._prior)
 
-    def prior(self, target: Target) -> dict[str, float]:
-        """π, τ₁ and τ₀ at this site."""
-        scales = {"slab_scale": self.slab_scale * target.scale, "spike_scale": self.spike_scale * target.scale}
-        return {"prior_inclusion": self.prior_inclusion, **scales}
+    @property
+    def _prior(self) -> dict[str, float]:
+        return {"prior_inclusion": self.prior_inclusion, "slab_scale": self.slab_scale, "spike_scale": self.spike_scale}
