@@ -10,6 +10,7 @@ from scalemix.guides.gaussian import Gaussian
 from scalemix.guides.guide import Guide
 from scalemix.guides.log_normal import LogNormal
 from scalemix.guides.point import Point
+from scalemix.guides.selective_point import SelectivePoint
 from scalemix.guides.spike_slab import SpikeSlab
 
-__all__ = ["Component", "Concrete", "FromPrior", "Gate", "Gaussian", "Guide", "LogNormal", "Point", "SpikeSlab", "Target"]
+__all__ = ["Component", "Concrete", "FromPrior", "Gate", "Gaussian", "Guide", "LogNormal", "Point", "SelectivePoint", "SpikeSlab", "Target"]
