@@ -115,7 +115,8 @@ def split_per_example(
     if plan.slab is not None:
         raise ValueError(f"noise_plate='example' of {name!r}: the slab of {prior} bounds one weight, not one per row; leave the slab out")
     z = weight(ppl, name, plan.shape, ScaleMixture(base_scale=plan.base_scale), axes=axes, scale=scale)
-    record_site(name, Site(name, "weight", axes, prior, "expanded"))
+    fixed = 1.0 if scale is None else float(scale) if isinstance(scale, int | float) else None
+    record_site(name, Site(name, "weight", axes, prior, "expanded", scale=fixed))
     hypers = [hyper_sites(ppl, ppl.dist, name, factor, against_weight=False) for factor in plan.factors]  # one for all rows
     noises = []
     with ppl.data_plate(rows, name=f"{name}_data"):  # a name of its own: Pyro opens a plate of one name once

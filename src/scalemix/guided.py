@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix.fitting import build_posterior, inspect, place
 from scalemix.guides import Component, Guide, Target
-from scalemix.noise import Bernoulli
+from scalemix.noise import Bernoulli, Bottleneck, HalfCauchy
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, VariationalPrior
-from scalemix.runs import Structure, SviRun
+from scalemix.runs import Structure, SviRun, TrainRun
 from scalemix.training.feed import mapped
 from scalemix.training.settings import Settings
 from scalemix.variational_scope import variational, variational_scope
@@ -24,7 +24,7 @@ from scalemix.variational_scope import variational, variational_scope
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["GuideSettings", "fit_guide", "recipe_for", "refuse_unless"]
+__all__ = ["GuideSettings", "fit_guide", "is_two_normals", "recipe_for", "refuse_unless", "rows_in"]
 
 MOST_NUMBERS = 2e7  # of the draws of noises that belong to rows: 160 MB
 
@@ -57,6 +57,8 @@ def fit_guide(
     num_data: int | None,
     method: str,
     divergence: str = "exact",
+    no_posterior: str | None = None,
+    train: Callable[..., TrainRun] | None = None,
     validation: Callable[[dict[str, Any]], float] | None = None,
     callbacks: Iterable[Callable[[int, dict[str, Any]], object]] = (),
     folder: Path | str | None = None,
@@ -71,6 +73,8 @@ def fit_guide(
         settings, validation, callbacks, folder, resume: of the training (``ppl.engine.train``).
         method: what the result calls itself.
         divergence: how the log-uniform prior's is computed (``divergences.log_uniform``).
+        no_posterior: why the result is none, where that is not the prior's doing.
+        train: used in place of ``ppl.engine.train``, with the same arguments.
 
     Returns: num_draws draws of the guide as one chain; ``losses`` has one number per epoch, ``params`` and ``guide`` what was trained.
     """
@@ -84,7 +88,7 @@ def fit_guide(
         guide = Guide.build(structure, choose, seed=seed, local_reparametrization=settings.local_reparametrization)
         first = mapped(lambda array: array[: settings.batch_size], arrays)
         objective = ppl.engine.objective(model, guide, first, seed=seed, method=divergence)
-        run = ppl.engine.train(
+        run = (ppl.engine.train if train is None else train)(
             objective,
             arrays,
             settings,
@@ -104,10 +108,12 @@ def fit_guide(
     posterior.info.notes += [placed, run.stopped, *run.notes, *notes, *more]
     posterior.info.settings["optimizer"] = str(settings.optimizer)  # a function is no JSON
     posterior.params, posterior.guide = run.params, guide
-    if any(isinstance(site.prior, VariationalPrior) for site in structure.sites.values()):
+    if no_posterior is None and any(not site.prior.proper for site in structure.sites.values()):
+        no_posterior = "the prior has a divergence from the guide, and no density"
+    if no_posterior is not None:
         posterior.info.proper = False
         posterior.log_joint[...], posterior.log_guide = math.nan, None
-        posterior.info.notes.append("no posterior: the prior has a divergence from the guide, and no density; log_joint is nan")
+        posterior.info.notes.append(f"no posterior: {no_posterior}; log_joint is nan")
     return posterior
 
 
@@ -126,7 +132,14 @@ def recipe_for(prior: Any) -> str:
     if isinstance(prior, VariationalPrior):
         return "variational_dropout" if prior.name.startswith("LogUniform") else "vbd"
     if is_two_normals(prior):
-        return "bayes_by_backprop"
+        return "spike_slab or scalemix.inference.bayes_by_backprop"
+    noises = [factor.noise for factor in prior.random_factors]
+    if any(isinstance(noise, Bottleneck) for noise in noises):
+        return "vib"
+    if any(isinstance(noise, HalfCauchy) for noise in noises):
+        return "horseshoe"
+    if any(isinstance(noise, Bernoulli) for noise in noises):
+        return "mc_dropout or scalemix.inference.concrete"
     return "mean_field"
 
 
@@ -138,12 +151,17 @@ def is_two_normals(prior: Any) -> bool:
     return isinstance(factor.noise, Bernoulli) and factor.axes is None and factor.noise.low > 0.0 and not factor.noise.hyper_laws
 
 
+def rows_in(structure: Structure) -> int:
+    """Rows of the outcome."""
+    return max(shape[0] for shape in structure.observed.values() if shape)
+
+
 def _rows_to_keep(
     ppl: PPL, model: Callable[..., Any], arrays: tuple, structure: Structure, settings: GuideSettings, seed: int
 ) -> tuple[tuple, Structure, list[str]]:
     """A noise per row has a draw for each row of the data: of large data the posterior keeps the first rows alone."""
     per_row = sum(math.prod(structure.latents[name][1:]) for name, site in structure.sites.items() if site.axes[:1] == ("case",))
-    rows = max(shape[0] for shape in structure.observed.values() if shape)
+    rows = rows_in(structure)
     most = int(MOST_NUMBERS // (per_row * settings.num_draws)) if per_row else rows
     if most >= rows:
         return arrays, structure, []

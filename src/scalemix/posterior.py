@@ -109,7 +109,8 @@ class Posterior:
             inputs: what the model takes before y, in its order.
             seed: of the draws.
             noise: "posterior" uses the posterior of the noise ξ, as Bayes' rule does; "prior" draws ξ anew, which is what MC dropout
-                predicts with; "mean" puts ξ at its prior mean, which is what dropout networks do at test time.
+                predicts with; "mean" puts ξ at its prior mean, which is what dropout networks do at test time. Where the noise of each
+                row has a fitted law that is the same for all rows (VIBNet's gates), "posterior" and "mean" are of that law.
             chunk: draws at a time (memory).
 
         Raises: ValueError if the posterior was loaded without its model, the fit has no noise to redraw, or its noise belongs to the rows
@@ -121,7 +122,9 @@ class Posterior:
         inputs = plain_data(inputs)
         with self._precision(ppl):
             draws = self._flat_latents()
-            if noise != "posterior":
+            if self.guide is not None and self.guide.anew and noise != "prior":
+                draws = self._with_gates(ppl, inputs, draws, seed, mean=noise == "mean")
+            elif noise != "posterior":
                 draws = _with_noise(ppl, model, inputs, draws, noise)
             else:
                 self._check_rows(inputs, draws)
@@ -199,6 +202,15 @@ class Posterior:
     def _precision(self, ppl: PPL) -> Any:
         device = "gpu" if self.info.settings["device"] == "gpu" and ppl.engine.has_gpu() else "cpu"  # a fit may move to another machine
         return ppl.engine.precision(self.info.settings["dtype"], device)
+
+    def _with_gates(self, ppl: PPL, inputs: tuple, draws: dict[str, np.ndarray], seed: int, *, mean: bool) -> dict[str, np.ndarray]:
+        """Draws with those noises that have a row per case drawn for the rows of ``inputs``, or at their mean."""
+        if mean:
+            rows = next(iter(inputs[0].values())).shape[0] if isinstance(inputs[0], dict) else inputs[0].shape[0]
+            found = self.guide.means(self.params, self.guide.anew).items()
+            return draws | {name: np.broadcast_to(value, (self.num_draws, rows, *value.shape)) for name, value in found}
+        fresh, _ = self.guide.sample_posterior(ppl, self.params, inputs, num_draws=self.num_draws, seed=seed)
+        return draws | {name: fresh[name] for name in self.guide.anew}
 
     def _check_rows(self, inputs: tuple, draws: dict[str, np.ndarray]) -> None:
         """Raise ValueError if a noise was drawn per row, and there are not as many rows."""

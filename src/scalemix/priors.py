@@ -79,7 +79,7 @@ class ScaleMixture:
     @property
     def proper(self) -> bool:
         """It integrates to 1, so its posterior under any bounded likelihood exists: σ₀ is finite and every ξ has a proper law."""
-        return True
+        return all(factor.noise.proper for factor in self.factors)
 
     @property
     def parametrizations(self) -> tuple[str, ...]:

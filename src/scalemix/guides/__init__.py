@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from scalemix.guides.component import Component, Target
+from scalemix.guides.concrete import Concrete
 from scalemix.guides.from_prior import FromPrior
+from scalemix.guides.gate import Gate
 from scalemix.guides.gaussian import Gaussian
 from scalemix.guides.guide import Guide
+from scalemix.guides.log_normal import LogNormal
 from scalemix.guides.point import Point
+from scalemix.guides.selective_point import SelectivePoint
+from scalemix.guides.spike_slab import SpikeSlab
 
-__all__ = ["Component", "FromPrior", "Gaussian", "Guide", "Point", "Target"]
+__all__ = ["Component", "Concrete", "FromPrior", "Gate", "Gaussian", "Guide", "LogNormal", "Point", "SelectivePoint", "SpikeSlab", "Target"]

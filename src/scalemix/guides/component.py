@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from scalemix.language import PPL
     from scalemix.runs import Structure
 
-__all__ = ["Component", "Target", "constrain", "targets"]
+__all__ = ["Component", "Target", "constrain", "he_normal", "rows_of", "targets"]
 
 REALS = (-math.inf, math.inf)
 INPUT_AXES = ("in", "height", "width")
@@ -56,6 +57,19 @@ class Target:
         """It has a row for each case of the data."""
         return self.axes[:1] == ("case",)
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of one row, where there is a row per case; else that of the site."""
+        return self.shape[1:] if self.per_case else self.shape
+
+
+def rows_of(ppl: PPL, target: Target, data: tuple) -> AbstractContextManager[Any]:
+    """The plate over the cases of ``data`` in which a site with a row per case stands; for others nothing."""
+    if not target.per_case:
+        return nullcontext()
+    rows = next(iter(data[0].values())) if isinstance(data[0], dict) else data[0]
+    return ppl.data_plate(rows, name=f"{target.weight}_data")
+
 
 def targets(structure: Structure) -> dict[str, Target]:
     """The latent sites of a model, in order."""
@@ -93,10 +107,14 @@ class Component:
         divergence: how its term of the objective is found. "closed": a KL the language dispatches; "point": −log p at the value;
             "prior": 0, since the law is the prior's own; "monte_carlo": log q − log p at the draw.
         noise_suffixes: endings of the parameters that say how wide it is, which may have a step size of their own.
+        reads_sites: ``sample`` takes ``values=``, the sites that the guide has sampled before it.
+        one_law: of a site with a row per case, the law is the same for all rows: at other rows it is drawn anew.
     """
 
     divergence: ClassVar[str] = "closed"
     noise_suffixes: ClassVar[tuple[str, ...]] = ()
+    reads_sites: ClassVar[bool] = False
+    one_law: ClassVar[bool] = False
 
     def refusal(self, target: Target) -> str | None:
         """Why it cannot be the law of the site ``target`` (``None``: it can)."""
@@ -122,6 +140,14 @@ class Component:
         Raises: TypeError if a subclass does not define it, or cannot for want of the law of a noise.
         """
         raise TypeError(f"{type(self).__name__} does not say how it is sampled: define sample(ppl, target, param, data, lazy)")
+
+    def mean(self, target: Target, params: dict[str, np.ndarray]) -> np.ndarray:
+        """Mean of the site, of one row where it has a row per case: for those with ``one_law``."""
+        raise TypeError(f"{type(self).__name__} does not say its mean: define mean(target, params)")
+
+    def after_step(self, target: Target, params: dict[str, Any]) -> dict[str, Any]:
+        """New values, suffix to array of a language, of its parameters that are no matter of gradients, given all of them by suffix."""
+        return {}
 
     def quantiles(self, target: Target, params: dict[str, np.ndarray], probs: np.ndarray) -> np.ndarray:
         """(len(probs), *shape) quantiles of each entry.

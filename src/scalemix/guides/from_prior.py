@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from scalemix.guides.component import Component, Target
+from scalemix.guides.component import Component, Target, rows_of
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
@@ -31,11 +30,9 @@ class FromPrior(Component):
     def sample(self, ppl: PPL, target: Target, param: Callable[[str], Any], data: tuple, lazy: bool) -> Any:
         if target.noise is None:
             raise TypeError(f"the law of the site {target.site!r} is not known: load the guide with structure=, from its model")
-        shape = target.shape[1:] if target.per_case else target.shape
-        law = target.noise.law(ppl.dist)
+        shape, law = target.row_shape, target.noise.law(ppl.dist)
         law = law.expand(shape).to_event(len(shape)) if shape else law
-        rows = next(iter(data[0].values())) if isinstance(data[0], dict) else data[0]
-        with ppl.data_plate(rows, name=f"{target.weight}_data") if target.per_case else nullcontext():
+        with rows_of(ppl, target, data):
             return ppl.sample(target.site, law, infer={"divergence": "prior"})
 
     def quantiles(self, target: Target, params: dict[str, np.ndarray], probs: np.ndarray) -> np.ndarray:

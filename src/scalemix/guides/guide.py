@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -94,7 +94,8 @@ class Guide:
         rows = _rows(data)
         values = {}
         for site, part in self.parts.items():
-            values[site] = part.sample(ppl, self.targets[site], partial(self._param, ppl, site), data, self.lazy(site, rows))
+            more = {"values": values} if part.reads_sites else {}
+            values[site] = part.sample(ppl, self.targets[site], partial(self._param, ppl, site), data, self.lazy(site, rows), **more)
         return values
 
     def lazy(self, site: str, rows: int | None) -> bool:
@@ -120,6 +121,30 @@ class Guide:
     def noise_params(self) -> tuple[str, ...]:
         """Names of the parameters that say how wide the guide is; a training may give them a step size of their own."""
         return tuple(f"{site}{PARAM_SEPARATOR}{suffix}" for site, part in self.parts.items() for suffix in part.noise_suffixes)
+
+    @property
+    def project(self) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+        """What a training does to the parameters after each step: ``None``, where no component has anything to do."""
+        if all(type(part).after_step is Component.after_step for part in self.parts.values()):
+            return None
+
+        def project(params: dict[str, Any]) -> dict[str, Any]:
+            moved = dict(params)
+            for site, part in self.parts.items():
+                own = {suffix: params[f"{site}{PARAM_SEPARATOR}{suffix}"] for suffix in self._suffixes(site)}
+                moved |= {f"{site}{PARAM_SEPARATOR}{suffix}": value for suffix, value in part.after_step(self.targets[site], own).items()}
+            return moved
+
+        return project
+
+    @property
+    def anew(self) -> tuple[str, ...]:
+        """Sites with a row per case and one law for all rows: at other rows they are drawn anew."""
+        return tuple(site for site, part in self.parts.items() if part.one_law and self.targets[site].per_case)
+
+    def means(self, params: Mapping[str, Any], sites: Collection[str]) -> dict[str, np.ndarray]:
+        """Means of ``sites`` under ``params``; of one row where a site has a row per case."""
+        return {site: self.parts[site].mean(self.targets[site], own) for site, own in self._by_site(params) if site in sites}
 
     def median(self, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """The median of each site under ``params``."""
@@ -190,9 +215,11 @@ class Guide:
         return cls(parts, found, initial, spec["local_reparametrization"])
 
     def _by_site(self, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        for site, part in self.parts.items():
-            names = part.initial(self.targets[site], np.random.default_rng(0))
-            yield site, {suffix: np.asarray(params[f"{site}{PARAM_SEPARATOR}{suffix}"]) for suffix in names}
+        for site in self.parts:
+            yield site, {suffix: np.asarray(params[f"{site}{PARAM_SEPARATOR}{suffix}"]) for suffix in self._suffixes(site)}
+
+    def _suffixes(self, site: str) -> list[str]:
+        return list(self.parts[site].initial(self.targets[site], np.random.default_rng(0)))
 
 
 def _part_spec(part: Component, target: Target) -> dict[str, Any]:

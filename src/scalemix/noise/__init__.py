@@ -18,6 +18,7 @@ Source of the laws: Nalisnick and Smyth (2018), "Unifying the Dropout Family Thr
 from __future__ import annotations
 
 from scalemix.noise.base import Noise
+from scalemix.noise.bottleneck import Bottleneck
 from scalemix.noise.bounded import Beta, LogUniform, Uniform, UniformVariance
 from scalemix.noise.gates import Bernoulli, Constant
 from scalemix.noise.relaxed import HardConcrete, RelaxedBernoulli
@@ -26,6 +27,7 @@ from scalemix.noise.unbounded import Chi, Gaussian, HalfCauchy, HalfNormal, Inve
 __all__ = [
     "Bernoulli",
     "Beta",
+    "Bottleneck",
     "Chi",
     "Constant",
     "Gaussian",

@@ -27,11 +27,13 @@ class Noise(Deferred):
     Attributes:
         discrete: the site of the expanded form is a gate in {0, 1}; gradient-based samplers and guides refuse it.
         closed_marginal: a language can evaluate the density of w with ξ integrated out.
+        proper: its law is a probability law; if not, only a variational objective can use it.
         hyper_support: the fields that may be laws instead of numbers, and the interval their values lie in.
     """
 
     discrete: ClassVar[bool] = False
     closed_marginal: ClassVar[bool] = False
+    proper: ClassVar[bool] = True
     hyper_support: ClassVar[dict[str, tuple[float, float]]] = {}
 
     def law(self, dist: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from numpyro.infer import autoguide
 
 from scalemix.language import kitchens
-from scalemix.numpyro import engine
+from scalemix.numpyro import engine, guide_laws  # noqa: F401  (registers a law)
 from scalemix.numpyro.distributions import dist, dist_like
 from scalemix.numpyro.primitives import (
     array,

@@ -27,11 +27,13 @@ class Objective:
     Attributes:
         params: first values, unconstrained, in the precision in force.
         noise_parameters: names of those that say how wide the guide is.
+        project: what a training does to the parameters after each step, or ``None``.
     """
 
     def __init__(self, model: Callable[..., Any], guide: Callable[..., Any], arrays: tuple, *, seed: int, method: str) -> None:
         self.model, self.guide = variational(model, method=method), guide
         self.noise_parameters = getattr(guide, "noise_params", ())
+        self.project = getattr(guide, "project", None)
         batch = as_arrays(arrays)
         key = jax.random.PRNGKey(seed)
         self.transforms: dict[str, Any] = {}

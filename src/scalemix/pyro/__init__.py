@@ -8,7 +8,7 @@ from typing import Any, cast
 from pyro.infer import autoguide
 
 from scalemix.language import kitchens
-from scalemix.pyro import engine
+from scalemix.pyro import engine, guide_laws  # noqa: F401  (registers a law)
 from scalemix.pyro.distributions import dist, dist_like
 from scalemix.pyro.primitives import (
     array,

@@ -31,6 +31,7 @@ class Objective:
     Attributes:
         params: first values, unconstrained, in the precision in force.
         noise_parameters: names of those that say how wide the guide is.
+        project: what a training does to the parameters after each step, or ``None``.
     """
 
     def __init__(self, model: Callable[..., Any], guide: Callable[..., Any], arrays: tuple, *, seed: int, method: str) -> None:
@@ -38,6 +39,7 @@ class Objective:
 
         self.model, self.guide = variational(model, method=method), guide
         self.noise_parameters = getattr(guide, "noise_params", ())
+        self.project = getattr(guide, "project", None)
         batch = tensors(arrays)
         with seeded(seed), torch.no_grad(), pyro.get_param_store().scope(), pyro.validation_enabled(False):
             latents, observed = _check(self.model, guide, batch)
