@@ -99,7 +99,9 @@ def fit(
         fits.append(_fit(ppl, model, data, seed, settings, num_data, start, own))
     ends = [float(np.mean(each.losses[-max(1, len(each.losses) // 10) :])) for each in fits if each.losses is not None]
     best = fits[int(np.argmin(ends))]
-    best.info.notes.append(f"two starts: the objective ended at {ends[0]:.6g} from p = 0 and at {ends[1]:.6g} from p = 1; the lower one is kept")
+    best.info.notes.append(
+        f"two starts: the objective ended at {ends[0]:.6g} from p = 0 and at {ends[1]:.6g} from p = 1; the lower one is kept"
+    )
     return best
 
 

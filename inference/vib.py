@@ -116,6 +116,4 @@ def fit(
             return Gate(log_variance=settings.log_variance, mask_above=settings.mask_above, weight=weights[target.site])
         return Point(penalized=settings.ridge or target.role not in ("weight", "base", "bias"))
 
-    return fit_guide(
-        ppl, model, data, choose, check=check, settings=settings, seed=seed, num_data=num_data, method="vib", **training
-    )
+    return fit_guide(ppl, model, data, choose, check=check, settings=settings, seed=seed, num_data=num_data, method="vib", **training)

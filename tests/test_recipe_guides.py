@@ -41,9 +41,7 @@ def signs(monkeypatch: pytest.MonkeyPatch, first: float = 1.0) -> None:
 
 # --- spike and slab ----------------------------------------------------------------------------------------------------------------
 
-ONE_WEIGHT = partial(
-    models.linear, prior=sm.SpikeAndSlab(0.5, 1.0, 0.05), bias_prior=None, likelihood=likelihoods.Gaussian(scale=0.2)
-)
+ONE_WEIGHT = partial(models.linear, prior=sm.SpikeAndSlab(0.5, 1.0, 0.05), bias_prior=None, likelihood=likelihoods.Gaussian(scale=0.2))
 TWO_ROWS = np.ones((2, 1)), np.ones(2)  # one observation y = 1, once with noise +σ and once with −σ
 
 
