@@ -100,9 +100,7 @@ def fit(
             return Gaussian(log_variance=settings.log_variance)
         return Point()
 
-    return fit_guide(
-        ppl, model, data, choose, check=check, settings=settings, seed=seed, num_data=num_data, method="horseshoe", **training
-    )
+    return fit_guide(ppl, model, data, choose, check=check, settings=settings, seed=seed, num_data=num_data, method="horseshoe", **training)
 
 
 def _is_horseshoe(prior: Any) -> bool:
