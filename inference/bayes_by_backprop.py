@@ -22,7 +22,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``.
+    """How to train; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the fitted guide in the posterior.
@@ -44,7 +44,9 @@ def fit(
     num_data: int | None = None,
     **training: Any,
 ) -> Posterior:
-    """Fit independent normals to weights under ``sm.NormalMixture``: Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), eq. 2 and 7.
+    """Fit q(w) = N(m, σ²) under ``sm.NormalMixture``: minimize (N/B) Σ −log p(y | w) + log q(w) − log p(w) at draws w of q.
+
+    Blundell, Cornebise, Kavukcuoglu and Wierstra (2015), eq. 2 and 7.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

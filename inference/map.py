@@ -25,7 +25,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to optimize; the arguments are those of ``scalemix.training.Settings``.
+    """How to optimize; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: how often the point stands in the posterior.
@@ -46,7 +46,9 @@ def fit(
     num_data: int | None = None,
     **training: Any,
 ) -> Posterior:
-    """Find a mode of p(θ | y), θ the sites as the model samples them.
+    """Find a mode of p(θ | y) of the sites θ: minimize loss = −(N/B) Σ log p(y | θ) − log p(θ).
+
+    With ``sm.Normal()`` the ridge of Hoerl and Kennard (1970), with ``sm.Laplace()``, marginal form, the lasso of Park and Casella (2008).
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
@@ -66,9 +68,8 @@ def fit(
     def check(structure: Structure) -> list[str]:
         for name, site in structure.sites.items():
             if isinstance(site.prior, VariationalPrior):
-                raise ValueError(
-                    f"map needs a prior with a bounded density, and {name!r} has {site.prior}: use scalemix.inference.{recipe_for(site.prior)}"
-                )
+                other = recipe_for(site.prior)
+                raise ValueError(f"map needs a prior with a bounded density, and {name!r} has {site.prior}: use scalemix.inference.{other}")
         forms = sorted({site.form for site in structure.sites.values() if site.role == "weight"} - {"single"}) or ["single"]
         return [
             f"a point: a mode of the density on the sites' own scales, prior in its {' and '.join(forms)} form; others have other modes"

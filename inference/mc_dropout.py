@@ -26,7 +26,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``.
+    """How to train; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the noise in the posterior.
@@ -45,7 +45,9 @@ def fit(
     num_data: int | None = None,
     **training: Any,
 ) -> Posterior:
-    """Train the weights under multiplicative noise: Nalisnick and Smyth (2018), eq. 3 and 9-11, with the ridge 1/(2σ₀²) of eq. 10.
+    """Train the weights W under multiplicative noise: minimize loss = (N/B) Σ E_{p(ξ)}[−log p(y | W, ξ)] + Σ w²/(2σ₀²).
+
+    Nalisnick and Smyth (2018), eq. 3 and 9-11.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

@@ -26,7 +26,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``.
+    """How to train; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the fitted guide in the posterior.
@@ -58,8 +58,9 @@ def fit(
     num_data: int | None = None,
     **training: Any,
 ) -> Posterior:
-    """Fit q(w) = N(θ, σ²) under ``sm.LogUniform()``: Kingma, Salimans and Welling (2015), with σ² as the parameter Molchanov, Ashukha and
-    Vetrov (2017).
+    """Fit q(w) = N(θ, σ²) under ``sm.LogUniform()``: minimize (N/B) Σ E_q[−log p(y | w)] + Σ D(log α), α = σ²/θ².
+
+    Kingma, Salimans and Welling (2015), eq. 6 and 8; with σ² as the parameter Molchanov, Ashukha and Vetrov (2017), section 4.2.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

@@ -25,7 +25,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``.
+    """How to train; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the fitted guide in the posterior.
@@ -51,7 +51,9 @@ def fit(
     num_data: int | None = None,
     **training: Any,
 ) -> Posterior:
-    """Fit q(w) = N(θ, σ²) under ``sm.GaussianUniformMaximized(low, high)``: Liu, Dong, Zhang, Gong and Shi (2019), eq. 17 and 18.
+    """Fit q(w) = N(θ, σ²) under ``sm.GaussianUniformMaximized(low, high)``: minimize (N/B) Σ E_q[−log p(y | w)] + Σ ½ log(1 + θ²/σ²).
+
+    Liu, Dong, Zhang, Gong and Shi (2019), eq. 17 and 18.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

@@ -30,6 +30,8 @@ GATES, GATED_LAYERS = "test_gates.py", "test_gated_layers.py"
 RUNS, STARTS = "test_runs.py", "test_starts.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 REFERENCE = "test_reference.py"
+GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
+TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
 FAULTS = {
     # --- laws of the noises
@@ -617,5 +619,63 @@ FAULTS = {
         "num_chains, replace=True)",
         "two chains start at the same draw",
         (STARTS, "-k", "fitted_guide"),
+    ),
+    # --- training
+    "rates_fall_to_zero": Fault(
+        "training/schedules.py",
+        "return 1.0 - (1.0 - decay) * u",
+        "return 1.0 - u",
+        "a linear schedule falls to 0 whatever decay is",
+        (TRAINING, "-k", "schedules_against"),
+    ),
+    "small_batch_counts_in_full": Fault(
+        "training/loop.py",
+        "weights[-1] = feed.rest / feed.rows",
+        "weights[-1] = 1.0",
+        "the smaller last batch of an epoch weighs as much as the others in its mean",
+        (TRAINING, "-k", "averaged_over_an_epoch and smaller"),
+    ),
+    "same_order_in_each_epoch": Fault(
+        "numpyro/training.py",
+        "self._keys(key, first_epoch + number)",
+        "self._keys(key, number)",
+        "a call of the program shuffles as the first one did, so that a resumed run differs",
+        (TRAINING_FOLDER, "-k", "stopped_run and numpyro and arrays"),
+    ),
+    "generator_forgotten": Fault(
+        "pyro/training.py",
+        'set_state(torch.as_tensor(state["generator"]))',
+        "del set_state",
+        "training that goes on inside of an epoch draws with the random numbers of its beginning",
+        (TRAINING_FOLDER, "-k", "stopped_run and pyro and arrays"),
+    ),
+    "stopped_while_the_kl_grows": Fault(
+        "training/stopping.py",
+        "grown = math.ceil(settings.kl_schedule[1]) if settings.kl_schedule else 0",
+        "grown = 0",
+        "losses under a growing weight of the KL are compared",
+        (TRAINING, "-k", "not_while_the_kl_grows and numpyro"),
+    ),
+    # --- guides and objectives
+    "local_reparametrization_variance": Fault(
+        "local_reparametrization.py",
+        "layer(h, self.loc), layer(h * h, self.variance)",
+        "layer(h, self.loc), layer(h, self.variance)",
+        "the variance of a pre-activation is that of the weights times the squared input",
+        (GUIDES, "-k", "mean_and_variance"),
+    ),
+    "objective_unweighted": Fault(
+        "objective.py",
+        "return nll + kl_weight * kl,",
+        "return kl_weight * nll + kl,",
+        "the schedule weights the divergence, not the likelihood",
+        (OBJECTIVE, "-k", "by_hand and pyro and GaussianUniformMaximized"),
+    ),
+    "layer_scale_of_bounds": Fault(
+        "variational_priors.py",
+        "low=self.low * scale**2, high=self.high * scale**2",
+        "low=self.low * scale, high=self.high * scale",
+        "the bounds are of a variance: a layer's scale multiplies them squared",
+        (GUIDES, "-k", "bounds"),
     ),
 }

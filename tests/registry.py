@@ -269,7 +269,7 @@ ONE_PRIOR = {
 RECIPES: dict[str, ModuleType] = {
     name: getattr(inference, name)
     for name in ("nuts", "hmc", "gibbs", "enumeration", "coordinates", "svi", "mean_field", "low_rank", "full_rank")
-}
+} | {name: getattr(inference, name) for name in ("variational_dropout", "vbd", "map", "mc_dropout", "bayes_by_backprop")}
 
 
 def cases() -> Iterator[Case]:

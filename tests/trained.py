@@ -1,12 +1,20 @@
-"""Objectives written by hand for the tests of training: Bayesian linear regression with a mean-field normal guide."""
+"""Objectives written by hand for the tests of training: Bayesian linear regression with a mean-field normal guide. Run as a program, it
+trains in a folder.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["NOISE_SD", "elbo_optimum", "full_batch_loss", "make_data", "regression"]
+from scalemix.training import Settings
+
+__all__ = ["NOISE_SD", "elbo_optimum", "full_batch_loss", "make_data", "regression", "run_in"]
 
 NOISE_SD, PRIOR_SD = 0.5, 2.0
 
@@ -71,3 +79,25 @@ def regression(language: str, num_features: int = 3, *, sampled: bool = False, b
             return nll + kl_weight * kl, {"nll": nll, "kl": kl}
 
     return Regression()
+
+
+def run_in(folder: Path | None, language: str, num_epochs: int) -> Any:
+    """The training that a child process goes on with: sampled gradients, minibatches of 16, and a checkpoint after each call."""
+    settings = Settings(
+        num_epochs=num_epochs,
+        batch_size=16,
+        learning_rate=0.01,
+        schedule="linear",
+        checkpoint_minutes=1e-6,
+        progress=False,
+        dtype="float64",
+    )
+    engine = importlib.import_module(f"scalemix.{language}").engine
+    wait = [lambda *_: time.sleep(0.005)]  # each epoch is a call
+    with engine.precision("float64", "cpu"):
+        objective = regression(language, sampled=True)
+        return engine.train(objective, make_data(), settings, seed=5, callbacks=wait, folder=folder, resume=folder is not None)
+
+
+if __name__ == "__main__":
+    run_in(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

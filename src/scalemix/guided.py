@@ -31,7 +31,7 @@ MOST_NUMBERS = 2e7  # of the draws of noises that belong to rows: 160 MB
 
 @dataclass(frozen=True, kw_only=True)
 class GuideSettings(Settings):
-    """How to train a guide, and how many draws of it to keep. The first arguments are those of ``scalemix.training.Settings``.
+    """How to train a guide, and how many draws of it to keep. Further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the fitted guide in the posterior.
@@ -118,7 +118,7 @@ def fit_guide(
 
 
 def refuse_unless(treated: Callable[[Any], bool], structure: Structure, method: str, wants: str) -> None:
-    """Raise ValueError unless the prior of each weight with an input axis is one that the recipe treats; the error names the one that can."""
+    """Raise ValueError unless each weight with an input axis has a prior that the recipe treats; the error names the one that does."""
     weights = {name: site for name, site in structure.sites.items() if site.role == "weight" and "in" in site.axes}
     if not weights:
         raise ValueError(f"{method} needs a weight with an axis 'in' made by ppl.weight or ppl.dense, and the model has none")

@@ -17,7 +17,7 @@ import numpy as np
 
 from scalemix.language import PPL, Structure
 
-__all__ = ["check_identity", "data_hash", "model_text", "run_identity", "text", "versions"]
+__all__ = ["changed_versions", "check_identity", "data_hash", "model_text", "run_identity", "text", "versions"]
 
 PACKAGES = {"numpyro": ("jax", "jaxlib", "numpyro"), "pyro": ("torch", "pyro-ppl")}
 
@@ -103,6 +103,14 @@ def versions(language: str) -> dict[str, str]:
         except PackageNotFoundError:  # run from the sources, not installed
             found[package] = "unknown"
     return found
+
+
+def changed_versions(path: Path, began: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What a person should know before the run in the folder ``path`` goes on with other versions than it began with; else nothing."""
+    changed = [f"{name} {began.get(name)} is now {found}" for name, found in now.items() if began.get(name) != found]
+    if not changed:
+        return []
+    return [f"the run in {path} goes on with other versions, and its draws may differ in the last digits: {', '.join(changed)}"]
 
 
 def text(value: Any) -> str:

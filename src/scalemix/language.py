@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from scalemix.engine import Engine
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
-from scalemix.runs import Engine, Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun, TrainRun
+from scalemix.runs import Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun, TrainRun
 
 __all__ = [
     "PPL",

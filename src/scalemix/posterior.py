@@ -21,8 +21,8 @@ NOISE_MODES = ("posterior", "prior", "mean")
 class Info:
     """What was fitted, how, and how long it took. Everything in it goes into JSON.
 
-    ``notes`` are sentences about the run, e.g. why its chains ran as they did; ``dropped`` are latent sites that were not kept; ``proper`` is
-    False where the prior has no law to draw from (``sm.LogUniform()``).
+    ``notes`` are sentences about the run, e.g. why its chains ran as they did; ``dropped`` are latent sites that were not kept; ``proper``
+    is False where the prior has no law to draw from (``sm.LogUniform()``).
     """
 
     backend: str
@@ -76,7 +76,8 @@ class Posterior:
         observed, constant: the data.
         identified: the quantities by which convergence is judged, (chain, draw, *event), where these are not all the sites: of a network,
             whose hidden units permute (``scalemix.identified``); empty otherwise.
-        params: what a variational fit optimized, on the real line; its guide, where it is one of ``scalemix.guides``, is ``guide``.
+        params: what a variational fit with one of ``scalemix.guides`` optimized, on the real line.
+        guide: that guide.
         prior_draws, predictive_draws: filled by ``complete()``, which needs the model.
         model, data: what was fitted, and to what; a posterior that was loaded has the model it was given.
     """

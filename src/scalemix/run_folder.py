@@ -20,7 +20,7 @@ import numpy as np
 
 from scalemix.arviz_groups import load
 from scalemix.files import checksum, load_arrays, replacing, writing
-from scalemix.identity import check_identity
+from scalemix.identity import changed_versions, check_identity
 from scalemix.language import Piece
 from scalemix.merge import Block, filled, gathered, write_blocks
 from scalemix.posterior import Info, Posterior
@@ -111,11 +111,7 @@ class RunFolder:
         with writing("the run", self.path, REMEDY):
             probe.touch()
             probe.unlink()
-        began = self.manifest["versions"]
-        changed = [f"{name} {began.get(name)} is now {version}" for name, version in versions.items() if began.get(name) != version]
-        if not changed:
-            return []
-        return [f"the run in {self.path} goes on with other versions, and its draws may differ in the last digits: {', '.join(changed)}"]
+        return changed_versions(self.path, self.manifest["versions"], versions)
 
     def add(self, block: Block, piece: Piece) -> None:
         """Write a segment; once this returns, neither kill -9 nor a full disk takes it away."""

@@ -54,6 +54,7 @@ class Target:
 
     @property
     def per_case(self) -> bool:
+        """It has a row for each case of the data."""
         return self.axes[:1] == ("case",)
 
     @property
@@ -116,19 +117,28 @@ class Component:
     one_law: ClassVar[bool] = False
 
     def refusal(self, target: Target) -> str | None:
-        """Why it cannot be the law of that site (``None``: it can)."""
+        """Why it cannot be the law of the site ``target`` (``None``: it can)."""
         return None if target.support is not None else "its values are discrete, or no product of intervals"
 
     def how(self, target: Target) -> str:
-        """``divergence`` for this site."""
+        """``divergence`` for the site ``target``."""
         return self.divergence
 
     def initial(self, target: Target, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """First values of its parameters, suffix to array."""
+        """First values of its parameters for the site ``target``, suffix to array; by ``rng`` where they are random."""
         return {}
 
     def sample(self, ppl: PPL, target: Target, param: Callable[[str], Any], data: tuple, lazy: bool) -> Any:
-        """Sample the site in ``ppl``; ``param(suffix)`` gives a parameter, ``lazy`` leaves a weight to its layer."""
+        """Sample the site ``target`` in ``ppl``.
+
+        Args:
+            ppl, target: the language and the site.
+            param: ``param(suffix)`` gives a parameter.
+            data: of the model.
+            lazy: leave a weight to its layer.
+
+        Raises: TypeError if a subclass does not define it, or cannot for want of the law of a noise.
+        """
         raise TypeError(f"{type(self).__name__} does not say how it is sampled: define sample(ppl, target, param, data, lazy)")
 
     def mean(self, target: Target, params: dict[str, np.ndarray]) -> np.ndarray:
@@ -140,7 +150,15 @@ class Component:
         return {}
 
     def quantiles(self, target: Target, params: dict[str, np.ndarray], probs: np.ndarray) -> np.ndarray:
-        """(len(probs), *shape) quantiles of each entry, given its parameters by suffix."""
+        """(len(probs), *shape) quantiles of each entry.
+
+        Args:
+            target: the site.
+            params: its parameters by suffix.
+            probs: (k,) probabilities.
+
+        Raises: TypeError if a subclass does not define it, or cannot for want of the law of a noise.
+        """
         raise TypeError(f"{type(self).__name__} does not say its quantiles: define quantiles(target, params, probs)")
 
 

@@ -106,11 +106,11 @@ class Guide:
         return self.local_reparametrization is True or (rows is not None and rows < target.fan_in)
 
     def native(self, ppl: PPL) -> Callable[..., Any]:
-        """The guide as a plain function of the data, for ``pyro.infer.SVI`` or ``numpyro.infer.SVI`` with ``TraceMeanField_ELBO``."""
+        """The guide in ``ppl`` as a plain function of the data, for the language's own ``SVI`` with its ``TraceMeanField_ELBO``."""
         return partial(self, ppl)
 
     def model(self, ppl: PPL, model: Callable[..., Any], *, method: str = "exact") -> Callable[..., Any]:
-        """``model(ppl, *data)`` as a plain function of the data, read as ``sm.variational(model, method=method)`` does."""
+        """``model(ppl, *data)`` in ``ppl`` as a plain function of the data, read as by ``sm.variational(model, method=method)``."""
         return partial(variational(model, method=method), ppl)
 
     def _param(self, ppl: PPL, site: str, suffix: str) -> Any:

@@ -7,6 +7,7 @@ random numbers of a step follow from the seed, its epoch and its number, so that
 from __future__ import annotations
 
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from scalemix.language import TrainRun
 from scalemix.numpyro.compiling import compile_clock
 from scalemix.training.checkpoints import TrainFolder, train_identity
 from scalemix.training.feed import Feed
-from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, loop
+from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, check_objective, loop
 from scalemix.training.schedules import kl_weight, noise_names, rates
 from scalemix.training.settings import Settings
 
@@ -39,6 +40,7 @@ def train(
     folder: Path | str | None = None,
     resume: bool = False,
 ) -> TrainRun:
+    check_objective(objective, seed)
     feed = Feed(data, settings, num_data)
     stepper = _Stepper(objective, feed, settings, seed)
 
@@ -91,39 +93,44 @@ class _Stepper:
         return {name: np.array(value) for name, value in params.items()}
 
     def _on_arrays(self, epoch: int, position: int, count: int) -> Steps:
-        self.carry, log, done, bad, finite = self.program(self.carry, self.arrays, self.key, epoch, position, count)
-        return self._steps(np.asarray(log)[: int(done)], np.asarray(bad), np.asarray(finite))
+        self.carry, log, done, well, finite = self.program(self.carry, self.arrays, self.key, epoch, position, count)
+        rows = np.asarray(log)[: int(done)]
+        if bool(well):
+            return Steps(rows, self._unfinished(finite))
+        further, s = divmod(position + len(rows) - 1, self.feed.full + (self.feed.rest > 0))
+        order_key, _ = self._keys(self.key, epoch + further)
+        order = None if self.feed.whole else jax.random.permutation(order_key, self.feed.count)
+        batch = self._rows(order, self.arrays, s, self.feed.rows if s < self.feed.full else self.feed.rest)
+        return Steps(rows[:-1], self._cause(rows[-1, 0], batch, epoch + further, s))
 
     def _on_batches(self, epoch: int, position: int, count: int) -> Steps:
         if self.source is None or self.source[:2] != (epoch, position):
             self.source = (epoch, position, self.feed.batches(epoch, position))
-        batches, log = self.source[2], []
-        bad = finite = np.zeros(0)
-        for batch in batches:
-            self.carry, row, bad, finite = self.single(self.carry, self.on_device(batch), self.key, epoch, position + len(log))
-            log.append(row)
-            if len(log) == count or (len(log) % 16 == 0 and np.asarray(bad)[0]):
-                break
-        if not log:
-            return Steps(np.empty((0, 3)))
+        batches, log, finite = self.source[2], np.empty((0, 3)), np.ones(1, bool)
+        for batch in islice(batches, count):
+            arrays, s = self.on_device(batch), position + len(log)
+            self.carry, row, well, finite = self.single(self.carry, arrays, self.key, epoch, s)
+            if not bool(well):
+                return Steps(log, self._cause(float(row[0]), arrays, epoch, s))
+            log = np.concatenate([log, np.asarray(row)[None]])
         self.source = (epoch, position + len(log), batches)
-        return self._steps(np.stack([np.asarray(row) for row in log]), np.asarray(bad), np.asarray(finite))
+        return Steps(log, self._unfinished(finite))
 
-    def _steps(self, log: np.ndarray, bad: np.ndarray, finite: np.ndarray) -> Steps:
-        """Of the first step that went wrong only what came before it counts."""
-        if not bad[0] and finite.all():
-            return Steps(log)
-        broken = np.flatnonzero(~np.isfinite(log[:, 0]))
-        good = log[: broken[0]] if len(broken) else log
-        names = np.array(self.names)
-        values, gradients = names[bad[1 : len(names) + 1]], names[bad[len(names) + 1 :]]
-        if len(values):
-            return Steps(good, f"the parameter {str(values[0])!r} is not a finite number")
-        if len(gradients):
-            return Steps(good, f"the loss is {log[-1, 0]}, and the gradient of {str(gradients[0])!r} is not finite")
-        if bad[0]:
-            return Steps(good, f"the loss is {log[-1, 0]}, with finite parameters and gradients")
-        return Steps(good, f"the last step left the parameter {str(names[~finite][0])!r} not finite")
+    def _unfinished(self, finite: Any) -> str | None:
+        """What a last step that had a loss has left."""
+        broken = np.flatnonzero(~np.asarray(finite))
+        return f"the last step left the parameter {self.names[broken[0]]!r} not finite" if len(broken) else None
+
+    def _cause(self, loss: float, batch: tuple, epoch: int, s: int) -> str:
+        """Why the loss of a step is not finite: the parameters are still those that it began with."""
+        broken = [name for name, value in self.numpy(self.params).items() if not np.isfinite(value).all()]
+        if broken:
+            return f"the parameter {broken[0]!r} is not a finite number"
+        gradients = jax.jit(self._gradients)(self.params, batch, self._key(self.key, epoch, s), self._epochs(epoch, s))[1]
+        broken = [name for name in self.names if not np.isfinite(np.asarray(gradients[name])).all()]
+        return f"the loss is {loss}, " + (
+            f"and the gradient of {broken[0]!r} is not finite" if broken else "with finite parameters and gradients"
+        )
 
     # --- traced --------------------------------------------------------------------------------------------------------------------
 
@@ -134,78 +141,99 @@ class _Stepper:
             {"adam": optax.adam, "sgd": optax.sgd}[settings.optimizer] if isinstance(settings.optimizer, str) else settings.optimizer
         )
         found = make(learning_rate=rate)
+        if not hasattr(found, "update") or not hasattr(found, "init"):
+            raise TypeError(
+                f"Settings(optimizer=) made a {type(found).__name__}: in NumPyro give a function of learning_rate= that makes an optax "
+                "transformation"
+            )
         if settings.noise_learning_rate is not None:
             labels = {name: "noise" if name in self.noise else "weights" for name in self.names}
             found = optax.multi_transform({"weights": found, "noise": make(learning_rate=noise_rate)}, labels)
         return found if settings.clip_norm is None else optax.chain(optax.clip_by_global_norm(settings.clip_norm), found)
 
-    def _step(self, carry: Any, batch: tuple, key: Any, epochs: Any) -> tuple[Any, Any, Any]:
-        """One step: the new carry, its loss, nll and kl, and which numbers were not finite (nothing is looked at while the loss is)."""
-        params, state = carry
-        settings, weight = self.settings, kl_weight(self.settings, epochs, jnp)
+    def _keys(self, key: Any, epoch: Any) -> tuple[Any, Any]:
+        """Of the order of an epoch, and of its steps."""
+        order_key, step_key = jax.random.split(jax.random.fold_in(key, epoch))
+        return order_key, step_key
+
+    def _key(self, key: Any, epoch: Any, s: Any) -> Any:
+        return jax.random.fold_in(self._keys(key, epoch)[1], s)
+
+    def _epochs(self, epoch: Any, s: Any) -> Any:
+        """Epochs that are done, with a fraction where it is known how long one is."""
+        return epoch + s / self.feed.steps if self.feed.steps else epoch * 1.0
+
+    def _rows(self, order: Any, arrays: Any, s: Any, rows: int) -> Any:
+        if order is None:
+            return arrays
+        index = jax.lax.dynamic_slice(order, (s * self.feed.rows,), (rows,))
+        return jax.tree.map(lambda array: jnp.take(array, index, axis=0, mode="clip"), arrays)
+
+    def _gradients(self, params: dict[str, Any], batch: tuple, key: Any, epochs: Any) -> tuple[Any, dict[str, Any]]:
+        """Loss and parts, and the gradient, of the mean over particles."""
+        weight, particles = kl_weight(self.settings, epochs, jnp), self.settings.num_particles
 
         def loss(params: dict[str, Any], key: Any) -> Any:
             return self.objective.loss(params, batch, key, weight, self.feed.num_data)
 
         def mean_loss(params: dict[str, Any]) -> Any:
-            if settings.num_particles == 1:
+            if particles == 1:
                 return loss(params, key)
-            each = jax.vmap(lambda own: loss(params, own))(jax.random.split(key, settings.num_particles))
+            each = jax.vmap(lambda own: loss(params, own))(jax.random.split(key, particles))
             return jax.tree.map(lambda value: jnp.mean(value, axis=0), each)
 
-        (value, parts), gradients = jax.value_and_grad(mean_loss, has_aux=True)(params)
-        flags = [params[name] for name in self.names] + [gradients[name] for name in self.names]
-        bad = jax.lax.cond(
-            jnp.isfinite(value),
-            lambda: jnp.zeros(1 + len(flags), bool),
-            lambda: jnp.stack([jnp.array(True)] + [~jnp.all(jnp.isfinite(each)) for each in flags]),
-        )
-        updates, state = self._optimizer(*rates(settings, epochs, jnp)).update(gradients, state, params)
+        return jax.value_and_grad(mean_loss, has_aux=True)(params)
+
+    def _step(self, carry: Any, batch: tuple, key: Any, epochs: Any) -> tuple[Any, Any, Any]:
+        """One step: the new carry; its loss, nll and kl; and whether the loss is finite. If it is not, the carry stays."""
+        params, state = carry
+        (value, parts), gradients = self._gradients(params, batch, key, epochs)
+        updates, state = self._optimizer(*rates(self.settings, epochs, jnp)).update(gradients, state, params)
         params = optax.apply_updates(params, updates)
         if (project := getattr(self.objective, "project", None)) is not None:
             params = project(params)
-        return (params, state), jnp.stack([value, parts["nll"], parts["kl"]]), bad
+        well = jnp.isfinite(value)
+        carry = jax.tree.map(lambda new, old: jnp.where(well, new, old), (params, state), carry)
+        return carry, jnp.stack([value, parts["nll"], parts["kl"]]), well
 
-    def _one(self, carry: Any, batch: tuple, key: Any, epoch: Any, position: Any) -> tuple[Any, Any, Any, Any]:
+    def _one(self, carry: Any, batch: tuple, key: Any, epoch: Any, s: Any) -> tuple[Any, Any, Any, Any]:
         """A step on a batch that was brought."""
-        _, key = jax.random.split(jax.random.fold_in(key, epoch))
-        epochs = epoch + (position / self.feed.steps if self.feed.steps else 0.0)
-        carry, row, bad = self._step(carry, batch, jax.random.fold_in(key, position), epochs)
-        return carry, row, bad, self._finite(carry)
+        carry, row, well = self._step(carry, batch, self._key(key, epoch, s), self._epochs(epoch, s))
+        return carry, row, well, self._finite(carry)
 
     def _many(self, carry: Any, arrays: tuple, key: Any, first_epoch: Any, position: Any, count: Any) -> tuple:
-        """``count`` steps on shuffled rows, or fewer if the loss ceases to be finite: the carry, their log, how many, and what was not."""
-        feed, size = self.feed, len(self.names)
+        """``count`` steps on shuffled rows, or fewer if the loss ceases to be finite: the carry, their log, how many there were, whether
+        all is well, and which parameters are finite at the end."""
+        feed = self.feed
         steps = feed.full + (feed.rest > 0)
         last = position + count  # counted from the beginning of the first epoch
 
         def epoch(state: tuple) -> tuple:
-            number, carry, log, done, bad = state
-            order_key, step_key = jax.random.split(jax.random.fold_in(key, first_epoch + number))
+            number, *state = state
+            order_key, step_key = self._keys(key, first_epoch + number)
             order = None if feed.whole else jax.random.permutation(order_key, feed.count)
 
             def step(state: tuple, rows: int = feed.rows) -> tuple:
-                s, carry, log, done, bad = state
-                batch = arrays
-                if order is not None:
-                    index = jax.lax.dynamic_slice(order, (s * feed.rows,), (rows,))
-                    batch = jax.tree.map(lambda array: jnp.take(array, index, axis=0, mode="clip"), arrays)
-                epochs = first_epoch + number + s / steps
-                carry, row, bad = self._step(carry, batch, jax.random.fold_in(step_key, s), epochs)
-                return s + 1, carry, log.at[done].set(row), done + 1, bad
+                s, carry, log, done, _ = state
+                batch = self._rows(order, arrays, s, rows)
+                own = jax.random.fold_in(step_key, s)
+                carry, row, well = self._step(carry, batch, own, self._epochs(first_epoch + number, s))
+                return s + 1, carry, log.at[done].set(row), done + 1, well
 
+            if steps == 1:
+                return number + 1, *step((0, *state))[1:]
             start = jnp.where(number == 0, position, 0)
             stop = jnp.minimum(steps, last - number * steps)
-            state = (start, carry, log, done, bad)
-            state = jax.lax.while_loop(lambda state: (state[0] < jnp.minimum(stop, feed.full)) & ~state[-1][0], step, state)
+            state = (start, *state)
+            state = jax.lax.while_loop(lambda state: (state[0] < jnp.minimum(stop, feed.full)) & state[-1], step, state)
             if feed.rest:
-                state = jax.lax.cond((stop == steps) & ~state[-1][0], lambda state: step(state, feed.rest), lambda state: state, state)
+                state = jax.lax.cond((stop == steps) & state[-1], lambda state: step(state, feed.rest), lambda state: state, state)
             return number + 1, *state[1:]
 
         log = jnp.zeros((CAPACITY, 3), jnp.result_type(float))
-        state = (0, carry, log, 0, jnp.zeros(1 + 2 * size, bool))
-        _, carry, log, done, bad = jax.lax.while_loop(lambda state: (state[0] * steps < last) & ~state[-1][0], epoch, state)
-        return carry, log, done, bad, self._finite(carry)
+        state = (0, carry, log, 0, jnp.array(True))
+        _, carry, log, done, well = jax.lax.while_loop(lambda state: (state[0] * steps < last) & state[-1], epoch, state)
+        return carry, log, done, well, self._finite(carry)
 
     def _finite(self, carry: Any) -> Any:
         return jnp.stack([jnp.all(jnp.isfinite(carry[0][name])) for name in self.names])

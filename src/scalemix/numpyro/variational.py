@@ -45,7 +45,16 @@ def _operator(name: str) -> Any:
 
 
 OPERATORS = ("add", "sub", "mul", "truediv", "pow", "matmul")
-for _name in [*(f"__{side}{op}__" for op in OPERATORS for side in ("", "r")), "__neg__", "__abs__", "__len__"]:
+for _name in [
+    *(f"__{side}{op}__" for op in OPERATORS for side in ("", "r")),
+    "__neg__",
+    "__abs__",
+    "__len__",
+    "__lt__",
+    "__le__",
+    "__gt__",
+    "__ge__",
+]:
     setattr(UnsampledArray, _name, _operator(_name))
 
 

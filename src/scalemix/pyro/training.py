@@ -1,12 +1,14 @@
 """Gradient steps in torch. Contract: ``scalemix.language.Engine.train``.
 
-A step is the loss, its gradient and one call of one optimizer for all parameters. Each epoch seeds torch's generator anew, from the seed and
-its number, so that a run may be cut between two steps and go on with the same numbers.
+A step is the loss, its gradient and one call of one optimizer for all parameters. Each epoch seeds torch's generator anew, from the seed
+and its number, so that a run may be cut between two steps and go on with the same numbers.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from scalemix.language import TrainRun
 from scalemix.pyro.tensors import tensors
 from scalemix.training.checkpoints import TrainFolder, train_identity
 from scalemix.training.feed import Feed, mapped
-from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, loop
+from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, check_objective, loop
 from scalemix.training.schedules import kl_weight, noise_names, rates
 from scalemix.training.settings import Settings
 
@@ -44,6 +46,7 @@ def train(
 ) -> TrainRun:
     from scalemix.pyro.engine import seeded
 
+    check_objective(objective, seed)
     feed = Feed(data, settings, num_data)
     with seeded(seed), pyro.validation_enabled(False):
         stepper = _Stepper(objective, feed, settings, seed)
@@ -62,6 +65,7 @@ class _Stepper:
         self.objective, self.feed, self.settings, self.seed = objective, feed, settings, seed
         self.leaves = {name: value.detach().clone().requires_grad_() for name, value in objective.params.items()}
         self.device = next(iter(self.leaves.values())).device
+        self.on_cpu, self.project = self.device.type == "cpu", getattr(objective, "project", None)
         noise = noise_names(settings, objective)
         self.all_noise = settings.noise_learning_rate is not None and noise == frozenset(self.leaves)
         self.groups = self._groups(noise)
@@ -83,24 +87,22 @@ class _Stepper:
         return {name: value.detach() for name, value in self.leaves.items()}
 
     def run(self, epoch: int, position: int, count: int) -> Steps:
-        log = torch.empty(min(count, CAPACITY), 3, device=self.device)
-        done = 0
-        looking = self.device.type == "cpu"  # elsewhere each look would wait for the device
-        while done < len(log):
+        log: list[Any] = []
+        while len(log) < min(count, CAPACITY):
             if (epoch, position) != (self.epoch, self.position):
                 self._begin(epoch, position)
             batch = self._batch(position)
             if batch is None:
                 break
-            log[done] = self._step(batch, epoch, position)
-            done, position = done + 1, position + 1
-            if looking and not log[done - 1, 0].isfinite():
+            log.append(self._step(batch, epoch, position))
+            if self.on_cpu and not math.isfinite(log[-1][0]):  # elsewhere each look would wait for the device
                 break
+            position += 1
             if position == self.feed.steps:
                 epoch, position = epoch + 1, 0
             else:
                 self.position = position
-        return self._steps(log[:done])
+        return self._steps(np.array(log if self.on_cpu else [row.tolist() for row in log], dtype=float).reshape(-1, 3))
 
     def state(self) -> dict[str, np.ndarray]:
         found = {f"params/{name}": value for name, value in self.numpy(self.leaves).items()}
@@ -143,7 +145,13 @@ class _Stepper:
         ]
         kind = self.settings.optimizer
         if not isinstance(kind, str):
-            return kind(groups, lr=self.settings.learning_rate)
+            found = kind(groups, lr=self.settings.learning_rate)
+            if not isinstance(found, torch.optim.Optimizer):
+                raise TypeError(
+                    f"Settings(optimizer=) made a {type(found).__name__}: in Pyro give a class of torch.optim, or a function of the "
+                    "parameters and lr= that makes one"
+                )
+            return found
         return {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind](groups, lr=self.settings.learning_rate, fused=True)
 
     def _compiles(self) -> bool:
@@ -159,7 +167,11 @@ class _Stepper:
         return found
 
     def _begin(self, epoch: int, position: int) -> None:
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0] >> 1))
+        seed = epoch_seed(self.seed, epoch)
+        if self.on_cpu:
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed looks at every kind of device, which takes longer than a step
+        else:
+            torch.cuda.manual_seed(seed)
         self.epoch, self.position = epoch, position
         if self.arrays is None:
             self.batches = self.feed.batches(epoch, position)
@@ -175,48 +187,78 @@ class _Stepper:
         index = self.order[position * self.feed.rows : (position + 1) * self.feed.rows]
         return mapped(lambda array: array.index_select(0, index), self.arrays)
 
-    def _step(self, batch: tuple, epoch: int, position: int) -> torch.Tensor:
+    def _step(self, batch: tuple, epoch: int, position: int) -> Any:
+        """One step; its loss, nll and kl, numbers on the CPU and a tensor elsewhere. Parameters stay where the loss is not finite."""
         settings = self.settings
         epochs = epoch + (position / self.feed.steps if self.feed.steps else 0.0)
         weight: Any = float(kl_weight(settings, epochs))
         if self.compiled:
             weight = torch.tensor(weight, device=self.device)  # a number would be compiled in
-        row = None
+        total: Any = None
         for _ in range(settings.num_particles):
             loss, parts = self._loss(batch, weight)
             (loss if settings.num_particles == 1 else loss / settings.num_particles).backward()
-            found = torch.stack([loss.detach(), *(torch.as_tensor(parts[name], device=self.device).detach() for name in ("nll", "kl"))])
-            row = found if row is None else row + found
+            row = self._row(loss, parts["nll"], parts["kl"])
+            total = row if total is None else total + row
+        row = total if settings.num_particles == 1 else total / settings.num_particles
+        if self.on_cpu and not math.isfinite(row[0]):
+            return row
         if settings.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(list(self.leaves.values()), settings.clip_norm)
         for group, rate in zip(self.optimizer.param_groups, self._rates(epochs), strict=True):
             group["lr"] = rate
-        if row[0].isfinite():
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            if (project := getattr(self.objective, "project", None)) is not None:
-                with torch.no_grad():
-                    for name, value in project(self.params).items():
-                        self.leaves[name].copy_(value)
-        return row / settings.num_particles
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.project is not None:
+            with torch.no_grad():
+                for name, value in self.project(self.params).items():
+                    self.leaves[name].copy_(value)
+        return row
+
+    def _row(self, *values: Any) -> Any:
+        if self.on_cpu:
+            return np.array([value.item() if isinstance(value, torch.Tensor) else float(value) for value in values])
+        return torch.stack([torch.as_tensor(value, device=self.device).detach() for value in values])
 
     def _loss(self, batch: tuple, weight: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        return self.loss(self.leaves, batch, None, weight, self.feed.num_data)
+        if not self.compiled or self.seconds_compile:
+            return self.loss(self.leaves, batch, None, weight, self.feed.num_data)
+        from torch._dynamo.exc import TorchDynamoException  # some seconds, which only those pay who compile
 
-    def _steps(self, log: torch.Tensor) -> Steps:
-        found = log.cpu().numpy()
-        broken = np.flatnonzero(~np.isfinite(found[:, 0]))
+        start, generator = time.perf_counter(), torch.get_rng_state()
+        try:
+            return self.loss(self.leaves, batch, None, weight, self.feed.num_data)
+        except TorchDynamoException as error:
+            if self.settings.compile is True:
+                raise
+            self.loss, self.compiled = self.objective.loss, False
+            self.notes.append(f"torch.compile cannot take this objective ({str(error).splitlines()[0]}): its steps are eager")
+            torch.set_rng_state(generator)
+            return self.loss(self.leaves, batch, None, weight, self.feed.num_data)
+        finally:
+            self.seconds_compile = time.perf_counter() - start if self.compiled else 0.0
+
+    def _steps(self, log: np.ndarray) -> Steps:
+        """Of the first step that went wrong only what came before it counts."""
+        broken = np.flatnonzero(~np.isfinite(log[:, 0]))
         values = [name for name, value in self.leaves.items() if not value.isfinite().all()]
-        if not len(broken) and not values:
-            return Steps(found)
-        good = found[: broken[0]] if len(broken) else found
-        if values and not len(broken):
-            return Steps(good, f"the last step left the parameter {values[0]!r} not finite")
+        if not len(broken):
+            return Steps(log, f"the last step left the parameter {values[0]!r} not finite" if values else None)
+        good, loss = log[: broken[0]], log[broken[0], 0]
         if values:
             return Steps(good, f"the parameter {values[0]!r} is not a finite number")
         gradients = [name for name, value in self.leaves.items() if value.grad is not None and not value.grad.isfinite().all()]
-        cause = f"and the gradient of {gradients[0]!r} is not finite" if gradients else "with finite parameters and gradients"
-        return Steps(good, f"the loss is {found[broken[0], 0]}, {cause}")
+        if gradients:
+            return Steps(good, f"the loss is {loss}, and the gradient of {gradients[0]!r} is not finite")
+        return Steps(good, f"the loss is {loss}, with finite parameters and gradients")
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of 63 bits for an epoch: the finalizer of SplitMix64 (Steele, Lea and Flood, 2014) of the two numbers."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = ((mixed ^ (mixed >> shift)) * factor) & 0xFFFFFFFFFFFFFFFF
+    return (mixed ^ (mixed >> 31)) >> 1
 
 
 def _cpu(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from scalemix.files import checksum, load_arrays, replacing, writing
-from scalemix.identity import check_identity, data_hash, text
+from scalemix.identity import changed_versions, check_identity, data_hash, text
 from scalemix.training.feed import Feed
 from scalemix.training.settings import Settings
 
@@ -50,6 +50,7 @@ class TrainFolder:
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path, self.manifest = path, manifest
+        self.notes: list[str] = []
 
     @classmethod
     def open(
@@ -69,6 +70,7 @@ class TrainFolder:
                 raise ValueError(f"{path} holds a training run: give resume=True to go on with it, or another folder")
             found = cls(path, _manifest(path / MANIFEST))
             check_identity(path, found.manifest["identity"], identity())
+            found.notes = changed_versions(path, found.manifest["versions"], versions)
             return found
         with writing("the training run", path):
             path.mkdir(parents=True, exist_ok=True)

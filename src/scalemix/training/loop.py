@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
+from scalemix.fitting import check_seed
 from scalemix.runs import TrainRun
 from scalemix.training.checkpoints import TrainFolder
 from scalemix.training.feed import Feed
@@ -17,7 +18,7 @@ from scalemix.training.schedules import kl_weight, rates
 from scalemix.training.settings import Settings
 from scalemix.training.stopping import Stopping
 
-__all__ = ["CAPACITY", "Callbacks", "Stepper", "Steps", "Validation", "loop"]
+__all__ = ["CAPACITY", "Callbacks", "Stepper", "Steps", "Validation", "check_objective", "loop"]
 
 CAPACITY = 4096  # most steps in one call of a stepper
 SECONDS = 1.0  # what a call should take: how often the progress bar moves and the clock of the checkpoints is looked at
@@ -105,9 +106,9 @@ def loop(
             state.seconds = carried + time.perf_counter() - began
             if looks and state.position == 0 and state.epoch > state.looked:
                 _look(stepper, state, settings, validation, callbacks)
-            bar.update(len(steps.losses))
             if settings.progress and state.last is not None:
                 bar.set_postfix_str(f"epoch {state.epoch}/{settings.num_epochs}, loss {state.last:.6g}", refresh=False)
+            bar.update(len(steps.losses))
             if folder is not None and time.perf_counter() - written >= 60 * settings.checkpoint_minutes:
                 folder.write(stepper.state(), *state.saved())
                 written = time.perf_counter()
@@ -116,7 +117,19 @@ def loop(
         folder.write(stepper.state(), *state.saved())
     params = state.stopping.best_params or stepper.numpy(stepper.params)
     seconds = max(state.seconds - stepper.seconds_compile, 0.0)
-    return TrainRun(params, state.columns(), stopped, stepper.seconds_compile, seconds, list(stepper.notes))
+    notes = [*stepper.notes, *(folder.notes if folder is not None else [])]
+    return TrainRun(params, state.columns(), stopped, stepper.seconds_compile, seconds, notes)
+
+
+def check_objective(objective: Any, seed: Any) -> None:
+    """Raise TypeError unless the objective has parameters and a loss, ValueError for a seed that is no whole number."""
+    check_seed(seed)
+    params = getattr(objective, "params", None)
+    if not isinstance(params, dict) or not params or not callable(getattr(objective, "loss", None)):
+        raise TypeError(
+            f"the objective is a {type(objective).__name__}: give one with params, a dict of arrays that is not empty, and a function "
+            "loss(params, batch, key, kl_weight, num_data)"
+        )
 
 
 class Progress:

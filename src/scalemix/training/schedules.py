@@ -1,21 +1,27 @@
 """Learning rates and the weight of the KL as numbers per step, from the epochs that are done (with a fraction inside an epoch).
 
-``xp`` is ``numpy``, or the module of a language with the same names, so that each formula stands once.
+``xp`` is ``jax.numpy`` where the epochs are traced; numbers (which NumPy's own functions would make slow) are the default.
 """
 
 from __future__ import annotations
 
+import math
 from fnmatch import fnmatchcase
+from types import SimpleNamespace
 from typing import Any
-
-import numpy as np
 
 from scalemix.training.settings import NOISE_PARAMETERS, Settings
 
 __all__ = ["kl_weight", "noise_names", "rate_factor", "rates"]
 
+numbers = SimpleNamespace(
+    clip=lambda x, low, high: min(max(x, low), high),
+    cos=math.cos,
+    where=lambda condition, x, y: x if condition else y,
+)
 
-def rate_factor(settings: Settings, epochs: Any, xp: Any = np) -> Any:
+
+def rate_factor(settings: Settings, epochs: Any, xp: Any = numbers) -> Any:
     """The rate over its first value after ``epochs`` of T = num_epochs: 1 up to hold · T, then with u from 0 to 1
 
     linear: 1 − (1 − decay) u; cosine: decay + (1 − decay) (1 + cos πu)/2; exponential: decay^u.
@@ -29,17 +35,17 @@ def rate_factor(settings: Settings, epochs: Any, xp: Any = np) -> Any:
     decay = settings.decay or 0.0
     if settings.schedule == "linear":
         return 1.0 - (1.0 - decay) * u
-    return decay + (1.0 - decay) * 0.5 * (1.0 + xp.cos(np.pi * u))
+    return decay + (1.0 - decay) * 0.5 * (1.0 + xp.cos(math.pi * u))
 
 
-def rates(settings: Settings, epochs: Any, xp: Any = np) -> tuple[Any, Any]:
+def rates(settings: Settings, epochs: Any, xp: Any = numbers) -> tuple[Any, Any]:
     """Learning rate of the weights and of the noise's parameters."""
     factor = rate_factor(settings, epochs, xp)
     noise = settings.learning_rate if settings.noise_learning_rate is None else settings.noise_learning_rate
     return settings.learning_rate * factor, noise * factor
 
 
-def kl_weight(settings: Settings, epochs: Any, xp: Any = np) -> Any:
+def kl_weight(settings: Settings, epochs: Any, xp: Any = numbers) -> Any:
     """kl_weight · min(1, max(0, (epochs − start) / (full − start)))."""
     if settings.kl_schedule is None:
         return settings.kl_weight

@@ -100,6 +100,6 @@ class Settings(PrecisionSettings):
             check_nonnegative("Settings(kl_schedule=) full", full)
             if not start <= full <= self.num_epochs:
                 raise ValueError(
-                    f"Settings(kl_schedule={self.kl_schedule!r}): give (start, full) with start <= full <= num_epochs={self.num_epochs}, or "
-                    "the KL never has its full weight"
+                    f"Settings(kl_schedule={self.kl_schedule!r}): give (start, full) with start <= full <= num_epochs={self.num_epochs}, "
+                    "or the KL never has its full weight"
                 )
