@@ -216,9 +216,9 @@ def test_known_rows_are_those_of_the_parts() -> None:
 @pytest.mark.parametrize(
     ("recipe", "model", "message"),
     [
-        (vib, LINEAR, "use scalemix.inference.spike_slab"),
+        (vib, LINEAR, r"scalemix\.inference\.spike_slab"),
         (vib, DROPPED, "use mc_dropout"),
-        (horseshoe, LINEAR, "use scalemix.inference.spike_slab"),
+        (horseshoe, LINEAR, r"scalemix\.inference\.spike_slab"),
         (horseshoe, partial(UNITS, parametrization="hierarchical"), "leave parametrization= open"),
         (concrete, UNITS, "use scalemix.inference.horseshoe"),
         (concrete, partial(DROPPED, noise_plate="global"), "noise_plate='example'"),
@@ -249,3 +249,14 @@ def test_settings_refuse(make: Any, message: str) -> None:
 def test_a_bottleneck_is_no_law_to_sample() -> None:
     with pytest.raises(ValueError, match="cannot be sampled"):
         nuts.fit(in_pyro, GATED, *data(), seed=0)
+
+
+def test_a_split_scale_has_the_law_of_the_product() -> None:
+    """log λ = ½(log a + log b) ~ N(½(μ_a + μ_b), ¼(σ_a² + σ_b²)): its quantiles by SciPy."""
+    objective = objective_of("horseshoe", in_pyro)
+    params = random_params(objective, 1)
+    name, probs = "w1_noise_in", np.array([0.1, 0.5, 0.9])
+    sd = 0.5 * np.sqrt(np.exp(params[f"{name}_log_variance"]) + np.exp(params[f"{name}_inverse_log_variance"]))
+    median = np.exp(0.5 * (params[f"{name}_loc"] + params[f"{name}_inverse_loc"]))
+    expected = stats.lognorm(sd, scale=median).ppf(probs[:, None])
+    np.testing.assert_allclose(objective.guide.quantiles(params, probs)[name], expected, rtol=1e-10)
