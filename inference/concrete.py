@@ -57,7 +57,8 @@ def fit(
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         model: ``model(ppl, *data)`` with a gate per input and row, e.g. ``functools.partial(scalemix.models.mlp, noise_on="input",
-            noise_plate="example", prior=sm.ScaleMixture(noise.Bernoulli(0.9).per("in")))``; its inclusion probability is where 1 − p begins.
+            noise_plate="example", prior=sm.ScaleMixture(noise.Bernoulli(0.9).per("in")))``; its inclusion probability is where 1 − p
+            begins.
         data: arrays, data frames or dicts of arrays; the last one is the outcome.
         seed: a whole number; the same seed gives the same fit.
         settings: how; ``None`` for the defaults.

@@ -2,8 +2,8 @@
 
     minimize (N/B) Σ_batch −log p(y | w) + λ Σₛ ‖Iₛ∘w‖²,   Iₛ what P = softmax(pₛ u(w)), pₛ ~ U(0, 1), selects
 
-The paper contradicts itself in several places; each reading is an option. The projected cross-entropy, its other half, is the likelihood
-``scalemix.likelihoods.ProjectedCategorical`` of the model.
+The paper contradicts itself in several places; each reading is an option. Its other half, ``sm.divergences.projected_cross_entropy``, is no
+part of this recipe: the loss of a row stays the model's.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def fit(
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
     Returns: draws of the guide, with log q(w) of each; ``posterior.params`` has ``w1_loc``, ``w1_log_variance``, … and
-        ``w1_variational_inclusion_prob``, p of each weight, which is no calibrated inclusion probability: mean field makes it 0 or 1 where a
+        ``w1_variational_inclusion_prob``, p of each weight, no calibrated inclusion probability: mean field makes it 0 or 1 where a
         posterior hesitates. Biases and scales are points.
 
     Raises: ValueError for a model with another prior, naming the recipe that treats it, and for discrete sites.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix.checks import check_number, check_positive
 from scalemix.divergences import vibnet_kl_scale
-from scalemix.guided import GuideSettings, fit_guide, rows_in, recipe_for
+from scalemix.guided import GuideSettings, fit_guide, recipe_for, rows_in
 from scalemix.guides import Component, Gate, Point, Target
 from scalemix.noise import Bottleneck
 from scalemix.posterior import Posterior

@@ -32,6 +32,7 @@ DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "te
 REFERENCE = "test_reference.py"
 NETWORK = "test_network_job.py"
 REFERENCE, SIMULATED = "test_reference.py", "test_simulated_calibration.py"
+RECIPE_OBJECTIVES = "test_recipe_objectives.py"
 GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
@@ -716,5 +717,34 @@ FAULTS = {
         "low=self.low * scale, high=self.high * scale",
         "the bounds are of a variance: a layer's scale multiplies them squared",
         (GUIDES, "-k", "bounds"),
+    ),
+    # --- guides of VIBNet, the horseshoe, concrete dropout and the dynamic regularizer
+    "gate_variance_for_its_root": Fault(
+        "guides/gate.py",
+        "vibnet(loc, xp.exp(0.5 * log_variance)",
+        "vibnet(loc, xp.exp(log_variance)",
+        "the penalty of a gate takes σ², where σ is asked for",
+        (RECIPE_OBJECTIVES, "-k", "counted_once"),
+    ),
+    "split_scale_too_wide": Fault(
+        "guides/log_normal.py",
+        "xp.logaddexp(first, second) - 2.0 * float(np.log(2.0))",
+        "xp.logaddexp(first, second) - float(np.log(2.0))",
+        "λ = √(ab) halves the logarithm: its variance is a quarter of the sum",
+        (RECIPE_OBJECTIVES, "-k", "split_scale"),
+    ),
+    "rate_penalty_for_each_row": Fault(
+        "guides/concrete.py",
+        "num_data=self.num_data",
+        "num_data=1",
+        "the penalty of a layer's rate counts once for each row",
+        (RECIPE_OBJECTIVES, "-k", "penalty_of_concrete"),
+    ),
+    "weights_of_this_step": Fault(
+        "guides/selective_point.py",
+        'last if self.refresh_every == 1 else params["loc"]',
+        'params["loc"]',
+        "w_old is the weight itself, and the momentum has no effect",
+        (RECIPE_OBJECTIVES, "-k", "step_before"),
     ),
 }

@@ -270,6 +270,7 @@ RECIPES: dict[str, ModuleType] = {
     name: getattr(inference, name)
     for name in ("nuts", "hmc", "gibbs", "enumeration", "coordinates", "svi", "mean_field", "low_rank", "full_rank")
 } | {name: getattr(inference, name) for name in ("variational_dropout", "vbd", "map", "mc_dropout", "bayes_by_backprop")}
+RECIPES |= {name: getattr(inference, name) for name in ("vib", "spike_slab", "horseshoe", "concrete", "dynamic_regularizer")}
 
 
 def cases() -> Iterator[Case]:

@@ -25,7 +25,7 @@ CASES = list(registry.cases())
 
 
 def test_every_noise_has_a_row() -> None:
-    public = {name for name in noise.__all__ if name != "Noise"}
+    public = {name for name in noise.__all__ if name != "Noise"} - {"Bottleneck"}  # which has no law
     assert {type(row.noise).__name__ for row in NOISES.values()} == public
     assert all(issubclass(getattr(noise, name), Noise) for name in public)
 

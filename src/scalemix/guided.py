@@ -132,7 +132,7 @@ def recipe_for(prior: Any) -> str:
     if isinstance(prior, VariationalPrior):
         return "variational_dropout" if prior.name.startswith("LogUniform") else "vbd"
     if is_two_normals(prior):
-        return "spike_slab or scalemix.inference.bayes_by_backprop"
+        return "bayes_by_backprop or scalemix.inference.spike_slab"
     noises = [factor.noise for factor in prior.random_factors]
     if any(isinstance(noise, Bottleneck) for noise in noises):
         return "vib"
