@@ -99,8 +99,10 @@ def given_every_noise(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(in_pyro.dist.Logistic, "rsample", rescaled(in_torch, special.logit))
     monkeypatch.setattr(torch.distributions.Uniform, "rsample", lambda law, shape=(): in_torch(law, shape, np.asarray))
-    monkeypatch.setattr(numpyro.distributions.Logistic, "sample", lambda law, key, shape=(): rescaled(in_jax, special.logit)(law, shape))
-    monkeypatch.setattr(numpyro.distributions.Uniform, "sample", lambda law, key, shape=(): in_jax(law, shape, np.asarray))
+    monkeypatch.setattr(
+        numpyro.distributions.Logistic, "sample", lambda law, key, sample_shape=(): rescaled(in_jax, special.logit)(law, sample_shape)
+    )
+    monkeypatch.setattr(numpyro.distributions.Uniform, "sample", lambda law, key, sample_shape=(): in_jax(law, sample_shape, np.asarray))
 
 
 def random_params(objective: Any, seed: int) -> dict[str, np.ndarray]:

@@ -37,7 +37,14 @@ def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     given_every_noise(monkeypatch)
 
 
-@pytest.mark.parametrize(("case", "dtype", "rtol"), [*((case, "float64", 1e-9) for case in CASES), ("vib", "float32", 1e-5)])
+FAST = ("vib", "spike_slab_alternating")
+PARITY = [
+    *(pytest.param(case, "float64", 1e-9, marks=() if case in FAST else pytest.mark.slow) for case in CASES),
+    pytest.param("vib", "float32", 1e-5, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("case", "dtype", "rtol"), PARITY)
 @pytest.mark.usefixtures("same_noise")
 def test_both_languages_have_one_objective_and_gradient(case: str, dtype: str, rtol: float) -> None:
     results = {}
