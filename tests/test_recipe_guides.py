@@ -44,7 +44,7 @@ ONE_WEIGHT = partial(models.linear, prior=sm.SpikeAndSlab(0.5, 1.0, 0.05), bias_
 TWO_ROWS = np.ones((2, 1)), np.ones(2)  # one observation y = 1, once with noise +σ and once with −σ
 
 
-OPTIONS = {"num_epochs": 250, "learning_rate": 0.05, "schedule": "cosine", "local_reparametrization": True, "log_variance": -4, **QUIET}
+OPTIONS = {"num_epochs": 400, "learning_rate": 0.05, "schedule": "cosine", "local_reparametrization": True, "log_variance": -4, **QUIET}
 GAUSSIAN_CONSTANT = math.log(0.2) + 0.5 * math.log(2 * math.pi)
 
 

@@ -91,6 +91,7 @@ def test_a_biased_fit_is_named_with_its_side(shift: float, side: str) -> None:
     assert any(sentence.startswith(f"theta is biased: the draws lie {side} the truth") for sentence in sentences)
 
 
+@pytest.mark.slow
 def test_symmetry_has_the_level_it_promises() -> None:
     """Of 200 uniform samples p ≤ 0.05 in 10 ± 4 · 3.1; the two-sample Kolmogorov-Smirnov law, for independent samples, is off by more."""
     from scalemix.comparison.calibration import _p_symmetric
@@ -129,6 +130,7 @@ def test_refusals(options: dict[str, Any], match: str) -> None:
         calibrate(in_numpyro, model, X, **{"fit": drawn, "num_data_sets": 2, "seed": 0} | options)
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_band_and_a_histogram_for_each_quantity(exact: Calibration) -> None:
     axes = exact.plot().get_axes()
     assert len(axes) == 6
@@ -156,6 +158,7 @@ def fitted(ppl: Any, fit: Callable[..., Any], **options: Any) -> Calibration:
     return calibrate(ppl, partial(models.linear, prior=Normal(0.5)), np.eye(3), fit=partial(fit, **options), **BRIEF)
 
 
+@pytest.mark.slow
 def test_recipes_are_fits() -> None:
     settings = svi.Settings(num_steps=5, num_draws=20, progress=False)
     linear = partial(models.linear, prior=Normal(0.5))

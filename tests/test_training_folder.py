@@ -66,7 +66,8 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
 
 @pytest.mark.parametrize("batches", [False, True], ids=["arrays", "batches"])
 def test_a_stopped_run_goes_on_to_the_same_bits(language: str, batches: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # 60 steps to an epoch, of which the first call takes 16: the first checkpoint lies inside of an epoch.
+    # 60 steps to an epoch, of which the first call takes 16 and the others 50 at most: the first checkpoint lies inside of an epoch.
+    monkeypatch.setattr("scalemix.training.loop.CAPACITY", 50)
     data: Any = [(X[i : i + 1], Y[i : i + 1]) for i in range(60)] if batches else (X, Y)
     options = {"num_data": 60} if batches else {}
     settings = quiet(

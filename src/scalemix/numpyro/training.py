@@ -56,14 +56,14 @@ class _Stepper:
     returns."""
 
     def __init__(self, objective: Any, feed: Feed, settings: Settings, seed: int) -> None:
-        from scalemix.numpyro.engine import _arrays
+        from scalemix.numpyro.data import arrays
 
-        self.objective, self.feed, self.settings, self.on_device = objective, feed, settings, _arrays
+        self.objective, self.feed, self.settings, self.on_device = objective, feed, settings, arrays
         self.names = tuple(objective.params)
         self.noise = noise_names(settings, objective)
         params = {name: jnp.array(value, copy=True) for name, value in objective.params.items()}  # what is given away is gone
         self.carry = (params, self._optimizer(*rates(settings, 0.0)).init(params))
-        self.arrays = None if feed.arrays is None else _arrays(feed.arrays)
+        self.arrays = None if feed.arrays is None else arrays(feed.arrays)
         self.keys = tuple(jax.random.split(jax.random.PRNGKey(seed)))  # of the orders, and of the steps
         self.program = jax.jit(self._many, donate_argnums=0)
         self.single = jax.jit(self._one, donate_argnums=0)
