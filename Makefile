@@ -26,13 +26,14 @@ PYTEST = $(BIN)/pytest --numprocesses 2 --dist worksteal
 PYTHON_NEW ?= $(shell for p in python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python); do \
 	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-.PHONY: help compare test test-slow test-gpu test-arviz notebooks lint docs format env clean distclean
+.PHONY: help compare test test-slow test-gpu test-arviz test-notebooks python-new notebooks lint docs format env clean distclean
 
 help:
 	@echo "make compare     set up what the comparison needs (NumPyro, no torch) and run it; results under results/compare/"
 	@echo "make test        set everything up and run the fast tests"
 	@echo "make test-slow   the slow tests; the log goes to tests/slow.log, which is committed"
 	@echo "make test-arviz  what ArviZ 1.x makes of our posteriors, in a second Python (3.12 or later) without torch"
+	@echo "make test-notebooks   the notebooks at small size, with what they conclude"
 	@echo "make notebooks   run the notebooks at full size and keep their outputs"
 	@echo "make test-gpu    every model on a GPU, in both languages; ARGS=\"--device cpu\" runs the same on the CPU"
 	@echo "make lint        ruff and pyright"
@@ -49,6 +50,12 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	@set -o pipefail; $(PYTEST) -m slow --verbose --no-header --durations 20 $(ARGS) 2>&1 | sed "s#$(CURDIR)/##g" | tee tests/slow.log
+
+test-notebooks: $(VENV)/.test
+	@$(PYTEST) -m slow tests/test_notebooks.py --durations 0 $(ARGS)
+
+python-new:
+	@echo "$(PYTHON_NEW)"
 
 test-arviz:
 	@test -n "$(PYTHON_NEW)" || { echo "ArviZ 1.x needs Python 3.12 or later, and none was found: name one, make test-arviz PYTHON_NEW=/path/to/python3.12" >&2; exit 1; }
