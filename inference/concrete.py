@@ -28,7 +28,7 @@ WANTS = "noise.Bernoulli(keep).per('in'), noise_on='input' and noise_plate='exam
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``.
+    """How to train; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the gates in the result.
@@ -53,6 +53,9 @@ def fit(
     **training: Any,
 ) -> Posterior:
     """Train points and dropout rates: Gal, Hron and Kendall (2017), eq. 3 and 4, their ℓ one over the weights' prior scale.
+
+    loss = (N/B) Σ −log p(y | W, z̃) + Σ_layers [ridge of the layer − K H(p)], z̃ the relaxed gates, K the layer's inputs, H the entropy of a
+    gate's rate p, nats.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

@@ -29,7 +29,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``. No default of λ, S, α or s_p is the paper's.
+    """How to train; further arguments as in ``scalemix.training.Settings``. No default of λ, S, α or s_p is the paper's.
 
     Args:
         num_draws: how often the point stands in the result.
@@ -90,6 +90,8 @@ def fit(
     **training: Any,
 ) -> Posterior:
     """Train points under the dynamic regularizer: Kori and Sharma (2019), eq. 3-6, algorithm 1.
+
+    loss = (N/B) Σ −log p(y | w) + λ Σₛ ‖Iₛ∘w‖², Iₛ the weights that draw s of the rates selects.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

@@ -27,7 +27,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``.
+    """How to train; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the fitted guide in the posterior.
@@ -61,6 +61,8 @@ def fit(
     **training: Any,
 ) -> Posterior:
     """Fit log-normal scales and normal weights under ``sm.Horseshoe``: Louizos, Ullrich and Welling (2017), appendix A.
+
+    q(ξ) = LogNormal(μ, s²), q(z) = N(m, σ²), w = ξ z; minimize (N/B) Σ E_q[−log p(y | w)] + KL(q ‖ p), nats.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

@@ -29,7 +29,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``.
+    """How to train; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the fitted guide in the posterior.

@@ -28,7 +28,7 @@ __all__ = ["Settings", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(GuideSettings):
-    """How to train; the first arguments are those of ``scalemix.training.Settings``.
+    """How to train; further arguments as in ``scalemix.training.Settings``.
 
     Args:
         num_draws: draws of the gates in the result.
@@ -72,6 +72,8 @@ def fit(
     **training: Any,
 ) -> Posterior:
     """Train points under gates N(μ, σ²) with VIBNet's penalty: Dai, Zhu and Wipf (2018), eq. 10.
+
+    loss = (N/B) Σ E[−log p(y | W, ξ)] + N · kl_scale · Σ_layers layer_weight · Σ_units ½ log(1 + μ²/σ²), nats.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.

@@ -142,11 +142,15 @@ class Component:
         raise TypeError(f"{type(self).__name__} does not say how it is sampled: define sample(ppl, target, param, data, lazy)")
 
     def mean(self, target: Target, params: dict[str, np.ndarray]) -> np.ndarray:
-        """Mean of the site, of one row where it has a row per case: for those with ``one_law``."""
+        """Mean of the site ``target`` under ``params``, of one row where it has a row per case: for those with ``one_law``.
+
+        Raises: TypeError for a component without one.
+        """
         raise TypeError(f"{type(self).__name__} does not say its mean: define mean(target, params)")
 
     def after_step(self, target: Target, params: dict[str, Any]) -> dict[str, Any]:
-        """New values, suffix to array of a language, of its parameters that are no matter of gradients, given all of them by suffix."""
+        """New values, suffix to array of a language, of its parameters that are no matter of gradients, given the ``params`` of the site
+        ``target`` by suffix."""
         return {}
 
     def quantiles(self, target: Target, params: dict[str, np.ndarray], probs: np.ndarray) -> np.ndarray:

@@ -56,6 +56,8 @@ class Concrete(Component):
     def sample(
         self, ppl: PPL, target: Target, param: Callable[[str], Any], data: tuple, lazy: bool, *, values: Mapping[str, Any] | None = None
     ) -> Any:
+        """Sample the site ``target`` in ``ppl`` with the parameters ``param`` gives; ``values`` are those of the sites before it. ``data``
+        and ``lazy`` as for every component."""
         xp, logit = arrays(param("rate_logit"))
         rate, shape = xp.sigmoid(logit), target.row_shape
         weight = (values or {})[target.weight]
@@ -75,6 +77,7 @@ class Concrete(Component):
             return ppl.sample(target.site, ppl.dist.WithDivergence(law, penalty), infer={"divergence": "closed"})
 
     def mean(self, target: Target, params: dict[str, np.ndarray]) -> np.ndarray:
+        """Mean of the gates of one row of the site ``target`` under ``params``."""
         kept = special.expit(-params["rate_logit"])
         return np.full(target.row_shape, 1.0 if self.inverted else kept)
 

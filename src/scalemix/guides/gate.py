@@ -56,6 +56,7 @@ class Gate(Component):
             return ppl.sample(target.site, ppl.dist.WithDivergence(law, penalty), infer={"divergence": "closed"})
 
     def mean(self, target: Target, params: dict[str, np.ndarray]) -> np.ndarray:
+        """Mean of the gates of one row of the site ``target`` under ``params``."""
         return params["loc"] * self._kept(params)
 
     def quantiles(self, target: Target, params: dict[str, np.ndarray], probs: np.ndarray) -> np.ndarray:

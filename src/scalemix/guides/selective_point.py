@@ -28,6 +28,7 @@ class SelectivePoint(Point):
 
     Args:
         strength, momentum, score, select, fraction, threshold, form: as for ``sm.divergences.dynamic_regularizer``.
+        penalized: has no meaning here: the regularizer stands where −log p(w) stood.
         num_draws: S.
         elementwise: a draw of p for each weight; False: one for all.
         refresh_every: w_old is that of the step before for 1, else of the last step whose number is a multiple.
@@ -60,6 +61,8 @@ class SelectivePoint(Point):
     def sample(
         self, ppl: PPL, target: Target, param: Callable[[str], Any], data: tuple, lazy: bool, *, values: Mapping[str, Any] | None = None
     ) -> Any:
+        """Sample the site ``target`` in ``ppl`` with the parameters ``param`` gives; ``values`` are those of the sites before it. ``data``
+        and ``lazy`` as for every component."""
         xp, loc = arrays(param("loc"))
         group = self.sites or (target.site,)
         idle = 0.0 * loc.sum()

@@ -27,6 +27,7 @@ class SpikeSlab(Gaussian):
     gradient moves.
 
     Args:
+        log_variance, mask_above, monte_carlo: as for ``Gaussian``.
         prior_inclusion, slab_scale, spike_scale: π, τ₁, τ₀ of the site's prior, its scale in τ₁ and τ₀.
         first_inclusion: ``None`` collapses p. A number is where p begins; it is then a parameter, put to its best value after a step.
         hold_steps: steps before p is refreshed for the first time.
@@ -72,7 +73,7 @@ class SpikeSlab(Gaussian):
         return {"steps": steps, "inclusion_prob": xp.where(due, self.inclusion(params), held)}
 
     def inclusion(self, params: dict[str, Any]) -> Any:
-        """p at its best value given m and σ: a number of the variational law, no posterior inclusion probability."""
+        """p at its best value given m and σ in ``params``: a number of the variational law, no posterior inclusion probability."""
         xp, loc, log_variance = arrays(params["loc"], params["log_variance"])
         return inclusion(loc, xp.exp(0.5 * log_variance), **self._prior)
 

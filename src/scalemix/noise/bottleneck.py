@@ -23,6 +23,10 @@ class Bottleneck(Noise):
     proper: ClassVar[bool] = False
 
     def law(self, dist: Any) -> Any:
+        """An improper law of ``dist`` that only the guide's divergence is taken from.
+
+        Raises: ValueError outside of a variational objective.
+        """
         from scalemix.variational_priors import GaussianUniformMaximized
 
         if current_scope() is None:
