@@ -63,7 +63,7 @@ test-arviz:
 		$(PYTHON_NEW) -m venv --clear $(VENV)-arviz && grep -v "^arviz" constraints.txt > $(VENV)-arviz/constraints.txt && \
 		$(VENV)-arviz/bin/python -m pip install -qq --disable-pip-version-check --constraint $(VENV)-arviz/constraints.txt \
 			"arviz>=1" pytest --editable '.[numpyro,plots]' && touch $(VENV)-arviz/.made; }
-	@$(VENV)-arviz/bin/pytest tests/test_arviz.py $(ARGS)
+	@$(VENV)-arviz/bin/pytest -m slow tests/test_arviz.py $(ARGS)
 
 notebooks: $(VENV)/.test
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[all,notebooks]'

@@ -24,7 +24,7 @@ MODEL = partial(linear, prior=sm.ScaleMixture(noise.Gaussian(1.0, 0.3)))
 GROUPS = {"posterior", "sample_stats", "log_likelihood", "posterior_predictive", "prior", "observed_data", "constant_data"}
 
 # What ArviZ 0.23 and 1.x themselves warn of under the newest matplotlib, pandas and xarray.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,7 @@ def test_what_is_left_out_is_what_nuts_refuses(name: str) -> None:
         nuts.fit(in_numpyro, model, np.ones((3, 1)), np.ones(3), seed=0)
 
 
+@pytest.mark.slow
 def test_laplace_is_calibrated_and_the_mistakes_are_found() -> None:
     check({name: min(p_values(rank, SMALL).values()) for name, rank in mistaken(SMALL).items()}, LEVEL_OF_ONE)
 

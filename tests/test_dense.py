@@ -161,6 +161,7 @@ def test_sites_of_a_mask_for_each_row(prior: ScaleMixture, noise_on: str, shape:
     assert len(np.unique(draws["w1_noise"])) == 3 * math.prod(shape)
 
 
+@pytest.mark.slow
 def test_a_learned_hyper_parameter_is_one_for_all_rows(ppl: Any) -> None:
     prior = ScaleMixture(noise.Bernoulli(noise.Beta(2.0, 3.0), high=1.5).per("in"))
     model = _mlp(prior, noise_on="input", noise_plate="example")

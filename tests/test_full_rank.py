@@ -14,6 +14,7 @@ import scalemix.numpyro as in_numpyro
 from scalemix.comparison import elbo, guide_khat, guide_loo
 from scalemix.inference import full_rank, low_rank, mean_field, nuts
 
+pytestmark = pytest.mark.slow
 stats: Any = scipy_stats  # its frozen laws carry no types
 
 SIGMA, N, P = 0.7, 60, 4
@@ -80,7 +81,6 @@ def comparison(full: Any) -> Any:
     return sm.compare(fits)
 
 
-@pytest.mark.slow
 def test_mean_field_is_called_too_narrow_by_the_report(comparison: Any, tmp_path: Any) -> None:
     told = {sentence.split(":")[0].split(",")[0]: sentence for sentence in comparison.verdicts}
     assert "is a valid reference" in told["ridge"]
@@ -94,7 +94,6 @@ def test_mean_field_is_called_too_narrow_by_the_report(comparison: Any, tmp_path
     assert comparison.contrasts["ridge mean field"].sd_ratio == pytest.approx(narrowing, rel=0.1)
 
 
-@pytest.mark.slow
 def test_the_elbo_orders_the_families(comparison: Any) -> None:
     """Each holds the one before it; mean field of a normal posterior misses ½ log(Π precision_ii |cov|) nats."""
     elbos = comparison.table["elbo"]

@@ -27,7 +27,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 NUMPYRO_GUIDES = (
-    "AutoNormal", "AutoDelta", "AutoDiagonalNormal",
+    pytest.param("AutoNormal", marks=pytest.mark.slow), "AutoDelta", "AutoDiagonalNormal",
     *(
         pytest.param(name, marks=pytest.mark.slow)
         for name in (

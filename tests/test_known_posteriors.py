@@ -219,6 +219,7 @@ def test_expanded_horseshoe_regression() -> None:
     check(posterior, "I19", error=0.03, r_hat=1.01)
 
 
+@pytest.mark.slow
 def test_hierarchical() -> None:
     posterior = sample(in_numpyro, ("I1", "I3", "I12"), "hierarchical", replicates=20, seed=3, num_warmup=300, num_draws=400)
     for name in ("I1", "I3", "I12"):
@@ -288,6 +289,7 @@ def test_enumeration_agrees_with_the_table() -> None:
     np.testing.assert_allclose(exact.mean, COEFFICIENTS, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_marginal_spike_by_nuts() -> None:
     """Four chains from dispersed starts; the responsibilities of the slab, averaged over the draws, are the inclusion probabilities."""
     settings = nuts.Settings(num_warmup=500, num_draws=4000, num_chains=4, chain_method="sequential", progress=False)

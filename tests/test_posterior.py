@@ -59,6 +59,7 @@ def test_log_guide_is_a_density(guide_fit):
     assert abs(elbo - last.mean()) < 5 * np.hypot(error, last.std() / np.sqrt(50)) + 0.05 * abs(last.mean())
 
 
+@pytest.mark.slow
 def test_log_guide_of_a_joint_guide_counts_the_jacobian():
     """A guide that is exact: its importance ratios are all the evidence, so they are constant."""
 

@@ -102,7 +102,12 @@ def float64() -> Iterator[None]:
 
 
 # A network under each prior in one form: in its other forms it says what the linear model says, and JAX compiles it for a second.
-FAST = [case for case in CASES if case.model_name != "mlp" or case.form == "expanded" or case.prior_name in ("laplace", "shared_gate")]
+FAST = [
+    case
+    for case in CASES
+    if (case.model_name != "mlp" or case.form == "expanded" or case.prior_name in ("laplace", "shared_gate"))
+    and not case.model_name.startswith(("lenet", "mlp_"))
+]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id, marks=[] if case in FAST else [pytest.mark.slow]) for case in CASES])

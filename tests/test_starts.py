@@ -53,6 +53,7 @@ def test_chains_start_where_they_are_told(ppl: Any) -> None:
     np.testing.assert_allclose(one.draws["place"], -FAR, atol=5.0)
 
 
+@pytest.mark.slow
 def test_a_fitted_guide_is_a_start() -> None:
     guide = mean_field.fit(scalemix.numpyro, model, Y, seed=0, settings=svi.Settings(num_steps=50, num_draws=7, progress=False))
     structure = scalemix.numpyro.engine.structure(model, (Y,), seed=0)

@@ -130,6 +130,7 @@ def kill_until_done(folder: Path, language: str, kills: int, num_epochs: int) ->
     same_bits(run_in(None, language, num_epochs), run_in(folder, language, num_epochs))
 
 
+@pytest.mark.slow
 def test_kill_once(tmp_path: Path) -> None:
     kill_until_done(tmp_path / "run", "numpyro", kills=1, num_epochs=100)
 

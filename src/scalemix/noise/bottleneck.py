@@ -10,6 +10,10 @@ from scalemix.variational_scope import current_scope
 
 __all__ = ["Bottleneck"]
 
+REASON = (
+    "γ is maximized, and its profile is the improper log-uniform law; fit with scalemix.inference.vib, or use noise.LogUniform(low, high)"
+)
+
 
 @dataclass(frozen=True)
 class Bottleneck(Noise):
@@ -30,11 +34,15 @@ class Bottleneck(Noise):
         from scalemix.variational_priors import GaussianUniformMaximized
 
         if current_scope() is None:
-            raise ValueError(
-                f"{self} cannot be sampled: γ is maximized, and its profile is the improper log-uniform law; fit with "
-                "scalemix.inference.vib, or use noise.LogUniform(low, high)"
-            )
+            raise ValueError(f"{self} cannot be sampled: {REASON}")
         return dist.VariationalLaw(GaussianUniformMaximized(), ())
+
+    def scipy(self) -> Any:
+        """It has none.
+
+        Raises: ValueError, always.
+        """
+        raise ValueError(f"{self} has no law to describe: {REASON}")
 
     def marginal_refusal(self, tied: bool) -> str | None:
         return f"{self} has no law whose integral would exist"
