@@ -109,6 +109,7 @@ def loop(
             if settings.progress and state.last is not None:
                 bar.set_postfix_str(f"epoch {state.epoch}/{settings.num_epochs}, loss {state.last:.6g}", refresh=False)
             bar.update(len(steps.losses))
+            bar.refresh()  # a call takes about a second; a short training would end before the bar moved by itself
             if folder is not None and time.perf_counter() - written >= 60 * settings.checkpoint_minutes:
                 folder.write(stepper.state(), *state.saved())
                 written = time.perf_counter()
