@@ -113,8 +113,8 @@ def fit(
 
     def check(structure: Structure) -> list[str]:
         nonlocal steps
-        refuse_unless(_is_normal, structure, "dynamic_regularizer", "weights with the prior sm.Normal(), in whose place its penalty stands")
-        weights.extend(name for name, site in structure.sites.items() if site.role == "weight" and "in" in site.axes)
+        wants = "weights with the prior sm.Normal(), in whose place its penalty stands"
+        weights.extend(refuse_unless(_is_normal, structure, "dynamic_regularizer", wants))
         if settings.previous == "epoch" and settings.batch_size is not None:
             steps = max(rows_in(structure) // settings.batch_size, 1)
         return ["the dynamic regularizer stands in the place of the weights' prior"]

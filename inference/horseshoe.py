@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scalemix.checks import check_number
-from scalemix.guided import GuideSettings, fit_guide, recipe_for
+from scalemix.guided import GuideSettings, fit_guide, refuse_unless
 from scalemix.guides import Component, Gaussian, LogNormal, Point, Target
 from scalemix.noise import HalfCauchy
 from scalemix.posterior import Posterior
@@ -82,15 +82,7 @@ def fit(
     settings = Settings() if settings is None else settings
 
     def check(structure: Structure) -> list[str]:
-        weights = {name: site for name, site in structure.sites.items() if site.role == "weight" and "in" in site.axes}
-        if not weights:
-            raise ValueError("horseshoe needs a weight with an axis 'in' made by ppl.weight or ppl.dense, and the model has none")
-        for name, site in weights.items():
-            if not _is_horseshoe(site.prior):
-                raise ValueError(
-                    f"horseshoe is for weights with half-Cauchy scales, and {name!r} has {site.prior}: use "
-                    f"scalemix.inference.{recipe_for(site.prior)}"
-                )
+        for name, site in refuse_unless(_is_horseshoe, structure, "horseshoe", "weights with half-Cauchy scales").items():
             if site.form not in ("expanded", "single"):
                 raise ValueError(f"horseshoe is for the expanded form, and {name!r} is {site.form}: leave parametrization= open")
         return ["mean field: scales and weights are independent in the guide, so a scale and its weights cannot shrink together"]

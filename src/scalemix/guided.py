@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix.fitting import build_posterior, inspect, place
 from scalemix.guides import Component, Guide, Target
+from scalemix.lower import Site
 from scalemix.noise import Bernoulli, Bottleneck, HalfCauchy
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, VariationalPrior
@@ -117,14 +118,18 @@ def fit_guide(
     return posterior
 
 
-def refuse_unless(treated: Callable[[Any], bool], structure: Structure, method: str, wants: str) -> None:
-    """Raise ValueError unless each weight with an input axis has a prior that the recipe treats; the error names the one that does."""
+def refuse_unless(treated: Callable[[Any], bool], structure: Structure, method: str, wants: str) -> dict[str, Site]:
+    """The weights with an input axis.
+
+    Raises: ValueError unless there is one and each has a prior that the recipe treats; the error names the recipe that does.
+    """
     weights = {name: site for name, site in structure.sites.items() if site.role == "weight" and "in" in site.axes}
     if not weights:
         raise ValueError(f"{method} needs a weight with an axis 'in' made by ppl.weight or ppl.dense, and the model has none")
     for name, site in weights.items():
         if not treated(site.prior):
             raise ValueError(f"{method} is for {wants}, and {name!r} has {site.prior}: use scalemix.inference.{recipe_for(site.prior)}")
+    return weights
 
 
 def recipe_for(prior: Any) -> str:

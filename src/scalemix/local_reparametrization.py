@@ -66,3 +66,16 @@ class Unsampled:
         part = type(self)(self.loc[index], self.variance[index], self.normal)
         part._whole = (self, index)
         return part
+
+
+def _operator(name: str) -> Any:
+    def apply(self: Unsampled, *others: Any) -> Any:
+        return getattr(self.drawn(), name)(*(each.drawn() if isinstance(each, Unsampled) else each for each in others))
+
+    return apply
+
+
+# Python looks for operators in the class alone, not by ``__getattr__``.
+BINARY, OTHERS = ("add", "sub", "mul", "truediv", "pow", "matmul"), ("neg", "abs", "len", "lt", "le", "gt", "ge")
+for _name in (*BINARY, *(f"r{name}" for name in BINARY), *OTHERS):
+    setattr(Unsampled, f"__{_name}__", _operator(f"__{_name}__"))

@@ -37,27 +37,6 @@ class UnsampledArray(Unsampled):
         return getattr(self.drawn(), name)
 
 
-def _operator(name: str) -> Any:
-    def apply(self: Unsampled, *others: Any) -> Any:
-        return getattr(self.drawn(), name)(*(each.drawn() if isinstance(each, Unsampled) else each for each in others))
-
-    return apply
-
-
-OPERATORS = ("add", "sub", "mul", "truediv", "pow", "matmul")
-for _name in [
-    *(f"__{side}{op}__" for op in OPERATORS for side in ("", "r")),
-    "__neg__",
-    "__abs__",
-    "__len__",
-    "__lt__",
-    "__le__",
-    "__gt__",
-    "__ge__",
-]:
-    setattr(UnsampledArray, _name, _operator(_name))
-
-
 class WeightNormal(numpyro_dist.Normal):
     """N(loc, e^log_variance) of a guide's weights, whose draws may be left to the layers (``lazy``).
 

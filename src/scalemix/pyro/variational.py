@@ -43,27 +43,6 @@ def _drawn(value: Any) -> Any:
     return {name: _drawn(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
-def _operator(name: str) -> Any:
-    def apply(self: Unsampled, *others: Any) -> Any:
-        return getattr(self.drawn(), name)(*_drawn(others))
-
-    return apply
-
-
-OPERATORS = ("add", "sub", "mul", "truediv", "pow", "matmul")
-for _name in [
-    *(f"__{side}{op}__" for op in OPERATORS for side in ("", "r")),
-    "__neg__",
-    "__abs__",
-    "__len__",
-    "__lt__",
-    "__le__",
-    "__gt__",
-    "__ge__",
-]:
-    setattr(UnsampledTensor, _name, _operator(_name))
-
-
 class WeightNormal(Normal):
     """N(loc, e^log_variance) of a guide's weights, whose draws may be left to the layers (``lazy``).
 
@@ -81,14 +60,14 @@ class WeightNormal(Normal):
         return WeightNormal(self.loc.expand(shape), self.log_variance.expand(shape), lazy=self.lazy, mask_above=self.mask_above)
 
     def rsample(self, sample_shape: Any = ()) -> Any:
-        loc, variance = self.loc, self.scale
+        loc, scale = self.loc, self.scale
         if self.mask_above is not None:
             kept = self.log_variance.detach() <= self.mask_above + 2.0 * torch.log(torch.abs(loc.detach()))
-            loc, variance = loc * kept, variance * kept
+            loc, scale = loc * kept, scale * kept
         if self.lazy and not sample_shape:
-            return UnsampledTensor(loc, variance * variance, standard_normal)
+            return UnsampledTensor(loc, scale * scale, standard_normal)
         shape = torch.Size(sample_shape) + self.batch_shape
-        return loc + variance * standard_normal(loc.expand(shape))
+        return loc + scale * standard_normal(loc.expand(shape))
 
     def log_prob(self, value: Any) -> torch.Tensor:
         return super().log_prob(value.drawn() if isinstance(value, Unsampled) else value)
