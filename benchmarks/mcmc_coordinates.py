@@ -2,9 +2,10 @@
 
 Networks with one hidden layer of eight tanh units on 80 rows, and two models of eight means with one scale, of which each is a funnel in
 one of the two forms. The figure of a run is the least bulk ESS over the identified quantities, over the leapfrog steps of its kept draws.
-A round is two chains of each form, by which the picker takes one, and two further chains of each, by which it is judged; the chains of
-all rounds run in one program. Draws of a run that diverges often are not of the posterior, whatever their ESS: beyond the picker's own
-limit a form counts as the worse one.
+A round is two chains of each form, as long as the recipe's own pilots, by which the picker takes one. What it took is judged by as many
+further chains of each form, those of all rounds together: the ESS of two such chains is itself known to a factor of two only. All chains
+run in one program. Draws of a run that diverges often are not of the posterior, whatever their ESS: beyond the picker's own limit a form
+counts as the worse one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ prefer_fast_compilation()
 OF_THE_BETTER, OF_THE_WORSE = 0.8, 5.0
 FORMS = ("expanded", "hierarchical")
 ALL: tuple[str | float, ...] = ("expanded", coordinates.HALF_CENTERED, "hierarchical")
-PILOTS, EARNEST = 2, 2
+RECIPE = coordinates.Settings()
+PILOTS = RECIPE.num_pilot_chains
 WIDTH, ROWS = 8, 80
 
 
@@ -65,11 +67,11 @@ def means(ppl: Any, sd: Any, y: Any = None) -> None:
 
 
 def measure(quick: bool) -> Section:
-    rounds, iterations = (2, 30) if quick else (5, 250)
+    rounds, warmup, draws = (2, 30, 30) if quick else (5, RECIPE.num_pilot_warmup, RECIPE.num_pilot_draws)
     settings = nuts.Settings(
-        num_warmup=iterations,
-        num_draws=iterations,
-        num_chains=rounds * (PILOTS + EARNEST),
+        num_warmup=warmup,
+        num_draws=draws,
+        num_chains=2 * rounds * PILOTS,
         max_tree_depth=7,
         chain_method="sequential",
         progress=False,
@@ -78,46 +80,35 @@ def measure(quick: bool) -> Section:
     for name, problem in problems().items():
         runs = {form: nuts.fit(ppl, sm.reparam(problem.model, form), *problem.data, seed=0, settings=settings) for form in ALL}
         said_so(name)
-        found = [judge(runs, index, rounds) for index in range(rounds)]
-        better, worse = [each.of_the_better for each in found], [each.times_the_worse for each in found]
+        taken = [picked(runs, slice(index * PILOTS, (index + 1) * PILOTS)) for index in range(rounds)]
+        judges = slice(rounds * PILOTS, None)
+        earnest = {pilot.form: pilot for pilot in coordinates.judged({form: some_chains(run, judges) for form, run in runs.items()})}
+        better, worse = ratios(taken, earnest)
         kept = np.median(better) >= OF_THE_BETTER and (not problem.funnel or np.median(worse) >= OF_THE_WORSE)
         holds &= bool(kept)
-        cells = [cell([each.runs[form] for each in found]) for form in ALL]
-        taken = [str(each.taken) for each in found]
         forms = ", ".join(f"{form} ({taken.count(form)})" for form in dict.fromkeys(taken))
-        rows.append([name, *cells, forms, spread(better), spread(worse), "yes" if kept else "NO"])
+        rows.append([name, *(cell(earnest[form]) for form in ALL), forms, spread(better), spread(worse), "yes" if kept else "NO"])
     head = ["model", "expanded", "halfway (0.5)", "hierarchical", "taken (rounds)", "of the better", "times the worse", "holds"]
     said = (
-        f"ESS of the slowest identified quantity per 1000 gradients, and divergences; {rounds} rounds of {PILOTS} pilot chains and "
-        f"{EARNEST} chains in earnest, {iterations} + {iterations} iterations. Targets: {OF_THE_BETTER} of the better, on funnels "
+        f"ESS of the slowest identified quantity per 1000 gradients, and divergences, of {rounds * PILOTS} chains; {rounds} rounds of "
+        f"{PILOTS} pilot chains, all of {warmup} + {draws} iterations. Targets: {OF_THE_BETTER} of the better, on funnels "
         f"{OF_THE_WORSE:g} times the worse.\n\n"
     )
     return Section(said + table(head, rows), holds)
 
 
-class Round(NamedTuple):
-    """What the picker took by its pilots, and the runs in earnest, by form."""
-
-    taken: str | float
-    runs: dict[str | float, coordinates.Pilot]
-
-    @property
-    def of_the_better(self) -> float:
-        return counted(self.runs[self.taken]) / max(counted(self.runs[form]) for form in FORMS)
-
-    @property
-    def times_the_worse(self) -> float:
-        """The worse form's own ESS counts, even if it diverges."""
-        best = max(FORMS, key=lambda form: counted(self.runs[form]))
-        (other,) = set(FORMS) - {best}
-        return counted(self.runs[self.taken]) / self.runs[other].ess_per_gradient
+def picked(runs: dict[str | float, Posterior], chains: slice) -> str | float:
+    return coordinates.judged({form: some_chains(run, chains) for form, run in runs.items()})[0].form
 
 
-def judge(runs: dict[str | float, Posterior], index: int, rounds: int) -> Round:
-    pilots = {form: some_chains(run, slice(index * PILOTS, (index + 1) * PILOTS)) for form, run in runs.items()}
-    first = rounds * PILOTS + index * EARNEST
-    earnest = {form: some_chains(run, slice(first, first + EARNEST)) for form, run in runs.items()}
-    return Round(coordinates.judged(pilots)[0].form, {pilot.form: pilot for pilot in coordinates.judged(earnest)})
+def ratios(taken: list[str | float], runs: dict[str | float, coordinates.Pilot]) -> tuple[list[float], list[float]]:
+    """What was taken in each round, over the better and over the worse of always-expanded and always-hierarchical.
+
+    The worse form's own ESS counts, even if it diverges.
+    """
+    best, worst = sorted(FORMS, key=lambda form: counted(runs[form]), reverse=True)
+    mine = [counted(runs[form]) for form in taken]
+    return [each / counted(runs[best]) for each in mine], [each / runs[worst].ess_per_gradient for each in mine]
 
 
 def some_chains(run: Posterior, chains: slice) -> Posterior:
@@ -129,6 +120,5 @@ def counted(run: coordinates.Pilot) -> float:
     return run.ess_per_gradient if run.divergence_fraction <= coordinates.MAX_DIVERGENCE_FRACTION else 1e-12
 
 
-def cell(runs: list[coordinates.Pilot]) -> str:
-    divergences = 100 * float(np.median([run.divergence_fraction for run in runs]))
-    return f"{spread([1e3 * run.ess_per_gradient for run in runs])}, {divergences:.2g} %"
+def cell(run: coordinates.Pilot) -> str:
+    return f"{1e3 * run.ess_per_gradient:.3g}, {100 * run.divergence_fraction:.2g} %"

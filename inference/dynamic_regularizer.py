@@ -20,6 +20,7 @@ from scalemix.plan import single_form
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture
 from scalemix.runs import Structure
+from scalemix.training.feed import steps_in
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
@@ -115,8 +116,8 @@ def fit(
         nonlocal steps
         wants = "weights with the prior sm.Normal(), in whose place its penalty stands"
         weights.extend(refuse_unless(_is_normal, structure, "dynamic_regularizer", wants))
-        if settings.previous == "epoch" and settings.batch_size is not None:
-            steps = max(rows_in(structure) // settings.batch_size, 1)
+        if settings.previous == "epoch":
+            steps = steps_in(rows_in(structure), settings)
         return ["the dynamic regularizer stands in the place of the weights' prior"]
 
     def choose(target: Target) -> Component:

@@ -20,6 +20,7 @@ from scalemix.guided import GuideSettings, fit_guide, is_two_normals, refuse_unl
 from scalemix.guides import Component, Point, SpikeSlab, Target
 from scalemix.posterior import Posterior
 from scalemix.runs import Structure
+from scalemix.training.feed import steps_in
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
@@ -128,10 +129,8 @@ def _fit(
             if site.scale is None:
                 raise ValueError(f"spike_slab needs numbers for the scales, and that of {name!r} is a site: leave scale_by_sigma away")
             priors[name] = site.prior, site.scale
-        rows = rows_in(structure)
-        steps = 1 if settings.batch_size is None else max(rows // settings.batch_size, 1)
         epochs = max(settings.num_epochs // 4, 1) if settings.start_epochs is None else settings.start_epochs
-        held = 0 if start is None else steps * epochs
+        held = 0 if start is None else epochs * steps_in(rows_in(structure), settings)
         return ["inclusion probabilities are those of the variational law, p* of E[w²]: not calibrated"]
 
     def choose(target: Target) -> Component:

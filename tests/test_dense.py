@@ -17,7 +17,7 @@ from scipy import special, stats
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import inference, models, noise
-from scalemix.language import num_data_scope
+from scalemix.language import minibatch_of
 from scalemix.likelihoods import Gaussian
 from scalemix.priors import Normal, ScaleMixture
 
@@ -128,11 +128,8 @@ def test_c6_a_fresh_mask_for_each_row(ppl: Any) -> None:
 def test_a_mask_for_each_row_counts_as_often_as_its_row(ppl: Any) -> None:
     """In a minibatch of 5 of 20 rows the log densities of y and of the rows' noise are multiplied by 4, those of the weights are not."""
     model = _mlp(ON["input-in-layer"][1], noise_on="input", noise_plate="example")
-    token = num_data_scope.set(20)
-    try:
+    with minibatch_of(20):
         values, log_probs = run(ppl.name, lambda: model(ppl, ppl.array(X), ppl.array(Y)))
-    finally:
-        num_data_scope.reset(token)
     assert values["w1_noise_in"].shape == (5, 3)
     assert values["w2_noise_in"].shape == (5, 4)
     assert values["w1_tau"].shape == values["w2_tau"].shape == (5,)

@@ -15,7 +15,7 @@ import scalemix as sm
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import likelihoods, models, noise
-from scalemix.language import num_data_scope
+from scalemix.language import minibatch_of
 from scalemix.priors import ScaleMixture, SpikeAndSlab
 
 Array = np.ndarray
@@ -150,12 +150,8 @@ def test_log_joint_written_out(ppl: ModuleType, case: str) -> None:
     write, option = WRITTEN_OUT[case]
     model, values, expected = write(option)
     x, y = _data()
-    token = num_data_scope.set(30 if write is _counts else None)
-    try:
-        with ppl.engine.precision("float64", "cpu"):
-            found = ppl.engine.evaluate(model, (x, COUNTS if write is _counts else y), values, chunk=DRAWS)
-    finally:
-        num_data_scope.reset(token)
+    with minibatch_of(30 if write is _counts else None), ppl.engine.precision("float64", "cpu"):
+        found = ppl.engine.evaluate(model, (x, COUNTS if write is _counts else y), values, chunk=DRAWS)
     np.testing.assert_allclose(found.log_joint, expected, rtol=1e-10)
 
 

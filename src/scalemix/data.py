@@ -5,6 +5,7 @@ Everything a fit sees is standardized by the training part; results are reported
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DataError", "Regression", "diabetes", "read_csv", "split", "standardize"]
+__all__ = ["DataError", "Regression", "data_folder", "diabetes", "read_csv", "split", "standardize"]
 
 NOISE_PREFIX = "noise_"
 LEAST_ROWS = 10
@@ -22,6 +23,11 @@ LEAST_ROWS = 10
 
 class DataError(ValueError):
     """The data cannot be used as they are; the message is one sentence with the remedy."""
+
+
+def data_folder() -> Path:
+    """Where data sets that cannot be shipped lie: ``$SCALEMIX_DATA``, else ``../shared/data`` beside the working directory."""
+    return Path(os.environ.get("SCALEMIX_DATA", "../shared/data"))
 
 
 @dataclass(frozen=True)

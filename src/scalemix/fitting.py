@@ -14,7 +14,7 @@ import numpy as np
 
 from scalemix.checks import check_positive, check_positive_int
 from scalemix.identified import fixed_rows, identified_of, identified_sites
-from scalemix.language import PPL, NutsRun, Structure, SviRun, num_data_scope
+from scalemix.language import PPL, NutsRun, Structure, SviRun, minibatch_of
 from scalemix.posterior import CHUNK, Info, Posterior, plain_data
 
 __all__ = ["PrecisionSettings", "build_posterior", "check_seed", "identified_quantities", "in_force", "inspect", "place", "skeleton"]
@@ -89,12 +89,8 @@ def place(ppl: PPL, model: Callable[..., Any], data: tuple, settings: S, *, seed
 @contextmanager
 def in_force(ppl: PPL, settings: PrecisionSettings, num_data: int | None) -> Iterator[None]:
     """Inside: the precision and the device of the settings, and minibatches scaled to ``num_data``."""
-    token = num_data_scope.set(num_data)
-    try:
-        with ppl.engine.precision(settings.dtype, settings.device):
-            yield
-    finally:
-        num_data_scope.reset(token)
+    with minibatch_of(num_data), ppl.engine.precision(settings.dtype, settings.device):
+        yield
 
 
 def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, method: str, gates: bool = False) -> tuple[tuple, Structure]:

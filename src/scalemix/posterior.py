@@ -206,16 +206,14 @@ class Posterior:
     def _with_gates(self, ppl: PPL, inputs: tuple, draws: dict[str, np.ndarray], seed: int, *, mean: bool) -> dict[str, np.ndarray]:
         """Draws with those noises that have a row per case drawn for the rows of ``inputs``, or at their mean."""
         if mean:
-            rows = next(iter(inputs[0].values())).shape[0] if isinstance(inputs[0], dict) else inputs[0].shape[0]
-            found = self.guide.means(self.params, self.guide.anew).items()
+            found, rows = self.guide.means(self.params, self.guide.anew).items(), _rows_of(inputs)
             return draws | {name: np.broadcast_to(value, (self.num_draws, rows, *value.shape)) for name, value in found}
         fresh, _ = self.guide.sample_posterior(ppl, self.params, inputs, num_draws=self.num_draws, seed=seed)
         return draws | {name: fresh[name] for name in self.guide.anew}
 
     def _check_rows(self, inputs: tuple, draws: dict[str, np.ndarray]) -> None:
         """Raise ValueError if a noise was drawn per row, and there are not as many rows."""
-        first = next(iter(inputs[0].values())) if isinstance(inputs[0], dict) else inputs[0]
-        rows = first.shape[0]
+        rows = _rows_of(inputs)
         for name, values in draws.items():
             dims = self.dims.get(name, ())
             if dims and dims[0].endswith("_case") and values.shape[1] != rows:
@@ -231,6 +229,11 @@ class Posterior:
 
     def _chained(self, values: np.ndarray) -> np.ndarray:
         return values.reshape(*self.log_joint.shape, *values.shape[1:])
+
+
+def _rows_of(inputs: tuple) -> int:
+    first = inputs[0]
+    return (next(iter(first.values())) if isinstance(first, dict) else first).shape[0]
 
 
 def plain_data(data: Any) -> Any:

@@ -6,12 +6,11 @@ source's own numbers, and ``splits.npz`` with ``train_k``, ``test_k``, ``index_f
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from scalemix.data import DataError, Regression, standardize
+from scalemix.data import DataError, Regression, data_folder, standardize
 
 __all__ = ["UCI_SETS", "uci_regression"]
 
@@ -58,7 +57,7 @@ def uci_regression(name: str, split: int = 0, *, folder: Path | None = None) -> 
 
     if name not in UCI_SETS:
         raise DataError(f"there is no UCI set {name!r}: give one of {', '.join(UCI_SETS)}")
-    place = (Path(os.environ.get("SCALEMIX_DATA", "../shared/data")) / "uci" if folder is None else folder) / name
+    place = (data_folder() / "uci" if folder is None else folder) / name
     if not (place / "data.txt.gz").is_file() or not (place / "splits.npz").is_file():
         raise DataError(f"{place} has no data.txt.gz and splits.npz: set SCALEMIX_DATA to the folder in which uci/{name} lies")
     values, splits = np.loadtxt(place / "data.txt.gz"), np.load(place / "splits.npz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,9 +13,10 @@ import numpy as np
 from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
-from scalemix.language import num_data_scope
+from scalemix.language import minibatch_of
 from scalemix.lower import check_guide
 from scalemix.numpyro.data import arrays as as_arrays
+from scalemix.numpyro.svi import sample_guide, sample_sites
 from scalemix.objective import Terms, divergence
 from scalemix.variational_scope import variational, variational_scope
 
@@ -37,7 +39,6 @@ class Objective:
         batch = as_arrays(arrays)
         key = jax.random.PRNGKey(seed)
         self.transforms: dict[str, Any] = {}
-        jax.eval_shape(self._check, key, batch)
         self.params = self._first(key, batch)
         jax.eval_shape(self.loss, self.params, batch, key)  # a closed KL that is not dispatched is an error here
 
@@ -47,48 +48,37 @@ class Objective:
         """The loss at ``params`` for a ``batch`` of ``num_data`` cases, and its parts; noise by ``key``."""
         values = {name: self.transforms[name](value) for name, value in params.items()}
         guide_key, model_key = jax.random.split(key)
-        token = num_data_scope.set(num_data)
-        try:
+        with minibatch_of(num_data):
             guide = _trace(handlers.seed(self.guide, guide_key), values, batch)
             model = _trace(handlers.replay(handlers.seed(self.model, model_key), guide), values, batch)
-        finally:
-            num_data_scope.reset(token)
         terms = Terms()
-        for name, site in _samples(model).items():
+        for name, site in sample_sites(model).items():
             scale = 1.0 if site["scale"] is None else site["scale"]
             if site["is_observed"]:
                 terms.nll[name] = -(scale * site["fn"].log_prob(site["value"])).sum()
             else:
                 q = guide[name]
                 terms.divergences[name] = divergence(_ppl(), name, q["fn"], site["fn"], q["value"], q["infer"], scale)
-        for name, site in _samples(guide).items():
+        for name, site in sample_sites(guide).items():
             if name not in model:
                 terms.divergences[name] = jnp.sum(site["fn"].log_prob(site["value"]))
         loss, parts = terms.loss(kl_weight)
         return loss, {name: jnp.asarray(part, loss.dtype) for name, part in parts.items()}
 
-    def _check(self, key: Any, batch: tuple) -> None:
-        """Refuse a guide that misses a site of the model or has one too many; note the parameters' constraints."""
+    def _first(self, key: Any, batch: tuple) -> dict[str, jax.Array]:
+        """First values of the parameters, whose constraints it notes; refuses a guide that misses a site or has one too many."""
         guide = handlers.trace(handlers.seed(self.guide, key)).get_trace(_ppl(), *batch)
         with variational_scope(placeholders=True):
             model = handlers.trace(handlers.seed(self.model, key)).get_trace(_ppl(), *batch)
-        sites = _samples(guide)
+        sites = sample_sites(guide)
         check_guide(
-            [name for name, site in _samples(model).items() if not site["is_observed"]],
+            [name for name, site in sample_sites(model).items() if not site["is_observed"]],
             list(sites),
             [name for name, site in sites.items() if site["infer"].get("is_auxiliary")],
         )
-        for name, site in [*guide.items(), *model.items()]:
-            if site["type"] == "param":
-                self.transforms[name] = biject_to(site["kwargs"].get("constraint", constraints.real))
-
-    def _first(self, key: Any, batch: tuple) -> dict[str, jax.Array]:
-        """First values of the parameters."""
-        guide = handlers.trace(handlers.seed(self.guide, key)).get_trace(_ppl(), *batch)
-        with variational_scope(placeholders=True):
-            model = handlers.trace(handlers.seed(self.model, key)).get_trace(_ppl(), *batch)
-        found = {**model, **guide}
-        return {name: transform.inv(jnp.asarray(found[name]["value"])) for name, transform in self.transforms.items()}
+        params = {name: site for name, site in (guide | model).items() if site["type"] == "param"}
+        self.transforms = {name: biject_to(site["kwargs"].get("constraint", constraints.real)) for name, site in params.items()}
+        return {name: self.transforms[name].inv(jnp.asarray(site["value"])) for name, site in params.items()}
 
 
 def objective(model: Callable[..., Any], guide: Callable[..., Any], arrays: tuple, *, seed: int, method: str = "exact") -> Objective:
@@ -99,22 +89,12 @@ def draw_guide(
     guide: Callable[..., Any], params: dict[str, Any], arrays: tuple, *, num_draws: int, seed: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     values, batch = as_arrays({name: np.asarray(value) for name, value in params.items()}), as_arrays(arrays)
-
-    def one(key: Any) -> tuple[dict[str, Any], Any]:
-        sites = _samples(_trace(handlers.seed(guide, key), values, batch))
-        log_guide = sum((jnp.sum(site["fn"].log_prob(site["value"])) for site in sites.values()), jnp.zeros(()))
-        return {name: site["value"] for name, site in sites.items() if not site["infer"].get("is_auxiliary")}, log_guide
-
-    draws, log_guide = jax.vmap(one)(jax.random.split(jax.random.PRNGKey(seed), num_draws))
+    draws, log_guide = sample_guide(partial(guide, _ppl()), batch, values, jax.random.split(jax.random.PRNGKey(seed), num_draws))
     return {name: np.asarray(value) for name, value in draws.items()}, np.asarray(log_guide)
 
 
 def _trace(function: Any, values: dict[str, Any], batch: tuple) -> dict[str, Any]:
     return handlers.trace(handlers.substitute(function, data=values)).get_trace(_ppl(), *batch)
-
-
-def _samples(trace: dict[str, Any]) -> dict[str, Any]:
-    return {name: site for name, site in trace.items() if site["type"] == "sample"}
 
 
 def _ppl() -> Any:

@@ -21,7 +21,7 @@ from scalemix.language import Model, SviRun
 from scalemix.lower import check_guide
 from scalemix.numpyro.compiling import compile_clock
 
-__all__ = ["svi"]
+__all__ = ["sample_guide", "sample_sites", "svi"]
 
 
 def svi(model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun:
@@ -37,7 +37,7 @@ def svi(model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> S
     start = time.perf_counter()
     with compile_clock() as clock:
         result = inference.run(fit_key, settings.num_steps, *args, progress_bar=settings.progress)
-        draws, log_guide = _sample_guide(bound_guide, args, result.params, jax.random.split(draw_key, settings.num_draws))
+        draws, log_guide = sample_guide(bound_guide, args, result.params, jax.random.split(draw_key, settings.num_draws))
         jax.block_until_ready(log_guide)
     seconds = time.perf_counter() - start
     return SviRun(
@@ -63,22 +63,25 @@ def _check(model: Any, guide: Any, args: tuple, key: jax.Array) -> None:
     """A site the guide forgets would silently be drawn from its prior: compare the traces before the first step."""
     if isinstance(guide, AutoGuide):
         return
-    guide_trace = handlers.trace(handlers.seed(guide, key)).get_trace(*args)
-    model_trace = handlers.trace(handlers.seed(model, key)).get_trace(*args)
+    guide_sites = sample_sites(handlers.trace(handlers.seed(guide, key)).get_trace(*args))
+    model_sites = sample_sites(handlers.trace(handlers.seed(model, key)).get_trace(*args))
     check_guide(
-        [name for name, site in model_trace.items() if site["type"] == "sample" and not site["is_observed"]],
-        [name for name, site in guide_trace.items() if site["type"] == "sample"],
-        [name for name, site in guide_trace.items() if site["type"] == "sample" and site["infer"].get("is_auxiliary")],
+        [name for name, site in model_sites.items() if not site["is_observed"]],
+        list(guide_sites),
+        [name for name, site in guide_sites.items() if site["infer"].get("is_auxiliary")],
     )
 
 
-def _sample_guide(guide: Any, args: tuple, params: dict, keys: jax.Array) -> tuple[dict, jax.Array]:
+def sample_sites(trace: dict[str, Any]) -> dict[str, Any]:
+    return {name: site for name, site in trace.items() if site["type"] == "sample"}
+
+
+def sample_guide(guide: Any, args: tuple, params: dict, keys: jax.Array) -> tuple[dict, jax.Array]:
     """Draws of the model's latent sites and log q of each, auxiliary sites of the guide counted in."""
 
     def one(key: jax.Array) -> tuple[dict, jax.Array]:
-        trace = handlers.trace(handlers.substitute(handlers.seed(guide, key), data=params)).get_trace(*args)
-        sites = [site for site in trace.values() if site["type"] == "sample"]
-        log_guide = sum((jnp.sum(site["fn"].log_prob(site["value"])) for site in sites), jnp.zeros(()))
-        return {site["name"]: site["value"] for site in sites if not site["infer"].get("is_auxiliary")}, log_guide
+        sites = sample_sites(handlers.trace(handlers.substitute(handlers.seed(guide, key), data=params)).get_trace(*args))
+        log_guide = sum((jnp.sum(site["fn"].log_prob(site["value"])) for site in sites.values()), jnp.zeros(()))
+        return {name: site["value"] for name, site in sites.items() if not site["infer"].get("is_auxiliary")}, log_guide
 
     return jax.vmap(one)(keys)

@@ -16,12 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scalemix.identity import versions
 from scalemix.language import TrainRun
 from scalemix.numpyro.compiling import compile_clock
-from scalemix.training.checkpoints import TrainFolder, train_identity
 from scalemix.training.feed import Feed
-from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, check_objective, loop
+from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, run
 from scalemix.training.schedules import kl_weight, noise_names, rates
 from scalemix.training.settings import Settings
 
@@ -40,15 +38,19 @@ def train(
     folder: Path | str | None = None,
     resume: bool = False,
 ) -> TrainRun:
-    check_objective(objective, seed)
-    feed = Feed(data, settings, num_data)
-    stepper = _Stepper(objective, feed, settings, seed)
-
-    def identity() -> dict[str, Any]:
-        return train_identity("numpyro", objective, stepper.numpy(stepper.params), feed, settings, seed)
-
-    found = TrainFolder.open(folder, resume, identity, versions("numpyro"))
-    return loop(stepper, feed, settings, validation=validation, callbacks=callbacks, folder=found)
+    return run(
+        "numpyro",
+        _Stepper,
+        objective,
+        data,
+        settings,
+        seed=seed,
+        num_data=num_data,
+        validation=validation,
+        callbacks=callbacks,
+        folder=folder,
+        resume=resume,
+    )
 
 
 class _Stepper:

@@ -19,7 +19,7 @@ from scalemix.pyro.gibbs import collapsed_gibbs, log_joint, nuts_within_gibbs, q
 from scalemix.pyro.mcmc import chain_method, mcmc
 from scalemix.pyro.objective import draw_guide, objective
 from scalemix.pyro.primitives import Given
-from scalemix.pyro.svi import svi
+from scalemix.pyro.svi import sample_sites, svi
 from scalemix.pyro.tensors import tensors
 from scalemix.pyro.training import train
 from scalemix.runs import interval
@@ -69,7 +69,7 @@ def structure(model: Model, data: tuple, *, seed: int) -> Structure:
     with recorded_sites() as sites, seeded(seed), poutine.trace() as tracer:  # get_trace would add the shapes to our errors' sentence
         model(_ppl(), *args)
     trace = tracer.trace
-    samples = {name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not poutine.util.site_is_subsample(site)}
+    samples = sample_sites(trace)
     deterministic = {name for name, site in samples.items() if site["infer"].get("_deterministic")}
     latents = {name: tuple(site["value"].shape) for name, site in samples.items() if not site["is_observed"]}
     return Structure(

@@ -15,10 +15,11 @@ from torch.distributions import biject_to
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
-from scalemix.language import num_data_scope
+from scalemix.language import minibatch_of
 from scalemix.lower import check_guide
 from scalemix.objective import Terms, divergence
 from scalemix.pyro.lean import Lean
+from scalemix.pyro.svi import sample_sites
 from scalemix.pyro.tensors import tensors
 from scalemix.variational_scope import variational, variational_scope
 
@@ -101,22 +102,19 @@ class Objective:
 
     def _terms_by_poutine(self, params: dict[str, Any], batch: tuple, num_data: int | None) -> Terms:
         """Of plain Pyro models and guides, which call ``pyro.sample`` themselves."""
-        token = num_data_scope.set(num_data)
-        try:
+        with minibatch_of(num_data):
             values = {name: self.transforms[name](value) for name, value in params.items()}
             guide = poutine.trace(poutine.substitute(partial(self.guide, _ppl()), data=values)).get_trace(*batch)
             replayed = poutine.replay(poutine.substitute(partial(self.model, _ppl()), data=values), trace=guide)
             model = poutine.trace(replayed).get_trace(*batch)
-        finally:
-            num_data_scope.reset(token)
         terms = Terms()
-        for name, site in _samples(model).items():
+        for name, site in sample_sites(model).items():
             if site["is_observed"] and not site["infer"].get("_deterministic"):
                 terms.nll[name] = -(site["scale"] * site["fn"].log_prob(site["value"])).sum()
             elif not site["is_observed"]:
                 q = guide.nodes[name]
                 terms.divergences[name] = divergence(_ppl(), name, q["fn"], site["fn"], q["value"], q["infer"], site["scale"])
-        for name, site in _samples(guide).items():
+        for name, site in sample_sites(guide).items():
             if name not in model.nodes:
                 terms.divergences[name] = site["fn"].log_prob(site["value"]).sum()
         return terms
@@ -145,17 +143,13 @@ def draw_guide(
 
 def _check(model: Callable[..., Any], guide: Callable[..., Any], batch: tuple) -> tuple[list[str], list[str]]:
     """Latent and observed sites of the model; refuses a guide that misses one or has one too many."""
-    guide_sites = _samples(poutine.trace(guide).get_trace(_ppl(), *batch))
+    guide_sites = sample_sites(poutine.trace(guide).get_trace(_ppl(), *batch))
     with variational_scope(placeholders=True), poutine.trace() as tracer:
         model(_ppl(), *batch)
-    sites = _samples(tracer.trace)
+    sites = sample_sites(tracer.trace)
     latents = [name for name, site in sites.items() if not site["is_observed"]]
     check_guide(latents, list(guide_sites), [name for name, site in guide_sites.items() if site["infer"].get("is_auxiliary")])
     return latents, [name for name, site in sites.items() if site["is_observed"] and not site["infer"].get("_deterministic")]
-
-
-def _samples(trace: Any) -> dict[str, Any]:
-    return {name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not poutine.util.site_is_subsample(site)}
 
 
 def _ppl() -> Any:

@@ -21,7 +21,7 @@ from scalemix.language import Model, SviRun
 from scalemix.lower import check_guide
 from scalemix.pyro.tensors import tensors
 
-__all__ = ["svi"]
+__all__ = ["sample_sites", "svi"]
 
 
 def svi(model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> SviRun:
@@ -63,8 +63,8 @@ def _check(model: Any, guide: Any, args: tuple) -> None:
     """A site the guide forgets would silently be drawn from its prior: compare the traces before the first step."""
     if isinstance(guide, AutoGuide):
         return
-    guide_sites = _samples(poutine.trace(guide).get_trace(*args))
-    model_sites = _samples(poutine.trace(model).get_trace(*args))
+    guide_sites = sample_sites(poutine.trace(guide).get_trace(*args))
+    model_sites = sample_sites(poutine.trace(model).get_trace(*args))
     check_guide(
         [name for name, site in model_sites.items() if not site["is_observed"]],
         list(guide_sites),
@@ -72,7 +72,7 @@ def _check(model: Any, guide: Any, args: tuple) -> None:
     )
 
 
-def _samples(trace: Any) -> dict[str, Any]:
+def sample_sites(trace: Any) -> dict[str, Any]:
     return {name: site for name, site in trace.nodes.items() if site["type"] == "sample" and not poutine.util.site_is_subsample(site)}
 
 
@@ -84,6 +84,6 @@ def _sample_guide(guide: Any, args: tuple, num_draws: int) -> tuple[dict[str, np
         for i in range(num_draws):
             trace = poutine.trace(guide).get_trace(*args)
             log_guide[i] = float(trace.log_prob_sum())
-            sites = {name: site for name, site in _samples(trace).items() if not site["infer"].get("is_auxiliary")}
+            sites = {name: site for name, site in sample_sites(trace).items() if not site["infer"].get("is_auxiliary")}
             draws.append({name: site["value"].cpu().numpy() for name, site in sites.items()})
     return {name: np.stack([draw[name] for draw in draws]) for name in draws[0]}, log_guide

@@ -16,12 +16,11 @@ import numpy as np
 import pyro
 import torch
 
-from scalemix.identity import versions
+from scalemix.fitting import check_seed
 from scalemix.language import TrainRun
 from scalemix.pyro.tensors import tensors
-from scalemix.training.checkpoints import TrainFolder, train_identity
 from scalemix.training.feed import Feed, mapped
-from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, check_objective, loop
+from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, run
 from scalemix.training.schedules import kl_weight, noise_names, rates
 from scalemix.training.settings import Settings
 
@@ -46,16 +45,21 @@ def train(
 ) -> TrainRun:
     from scalemix.pyro.engine import seeded
 
-    check_objective(objective, seed)
-    feed = Feed(data, settings, num_data)
+    check_seed(seed)
     with seeded(seed), pyro.validation_enabled(False):
-        stepper = _Stepper(objective, feed, settings, seed)
-
-        def identity() -> dict[str, Any]:
-            return train_identity("pyro", objective, stepper.numpy(stepper.params), feed, settings, seed)
-
-        found = TrainFolder.open(folder, resume, identity, versions("pyro"))
-        return loop(stepper, feed, settings, validation=validation, callbacks=callbacks, folder=found)
+        return run(
+            "pyro",
+            _Stepper,
+            objective,
+            data,
+            settings,
+            seed=seed,
+            num_data=num_data,
+            validation=validation,
+            callbacks=callbacks,
+            folder=folder,
+            resume=resume,
+        )
 
 
 class _Stepper:

@@ -12,7 +12,7 @@ from scalemix.checks import check_positive_int
 from scalemix.posterior import plain_data
 from scalemix.training.settings import Settings
 
-__all__ = ["Feed", "mapped"]
+__all__ = ["Feed", "mapped", "steps_in"]
 
 
 class Feed:
@@ -35,9 +35,7 @@ class Feed:
         if self.arrays is not None:
             count = _num_rows(self.arrays)
             self.num_data = count if num_data is None else num_data
-            self.rows = min(settings.batch_size or count, count)
-            self.full, rest = divmod(count, self.rows)
-            self.rest = rest if settings.last_batch == "smaller" else 0
+            self.rows, self.full, self.rest = _cut(count, settings)
             self.count, self.whole = count, self.rows == count
             self.steps: int | None = self.full + (self.rest > 0)
             return
@@ -64,6 +62,19 @@ class Feed:
             arrays = plain_data(tuple(batch) if isinstance(batch, list | tuple) else (batch,))
             _num_rows(arrays)
             yield arrays
+
+
+def steps_in(count: int, settings: Settings) -> int:
+    """Steps in an epoch of ``count`` rows."""
+    _, full, rest = _cut(count, settings)
+    return full + (rest > 0)
+
+
+def _cut(count: int, settings: Settings) -> tuple[int, int, int]:
+    """Rows of a step, how many such steps there are, and the rows of one further step."""
+    rows = min(settings.batch_size or count, count)
+    full, rest = divmod(count, rows)
+    return rows, full, rest if settings.last_batch == "smaller" else 0
 
 
 def mapped(function: Callable[[Any], Any], data: Any) -> Any:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from scalemix.fitting import check_seed
+from scalemix.identity import versions
 from scalemix.runs import TrainRun
-from scalemix.training.checkpoints import TrainFolder
+from scalemix.training.checkpoints import TrainFolder, train_identity
 from scalemix.training.feed import Feed
 from scalemix.training.schedules import kl_weight, rates
 from scalemix.training.settings import Settings
 from scalemix.training.stopping import Stopping
 
-__all__ = ["CAPACITY", "Callbacks", "Stepper", "Steps", "Validation", "check_objective", "loop"]
+__all__ = ["CAPACITY", "Callbacks", "Stepper", "Steps", "Validation", "run"]
 
 CAPACITY = 4096  # most steps in one call of a stepper
 SECONDS = 1.0  # what a call should take: how often the progress bar moves and the clock of the checkpoints is looked at
@@ -70,7 +72,33 @@ class Stepper(Protocol):
         ...
 
 
-def loop(
+def run(
+    language: str,
+    make_stepper: Callable[[Any, Feed, Settings, int], Stepper],
+    objective: Any,
+    data: Any,
+    settings: Settings,
+    *,
+    seed: int,
+    num_data: int | None,
+    validation: Validation | None,
+    callbacks: Callbacks,
+    folder: Path | str | None,
+    resume: bool,
+) -> TrainRun:
+    """``scalemix.language.Engine.train`` of a language, given its stepper."""
+    _check_objective(objective, seed)
+    feed = Feed(data, settings, num_data)
+    stepper = make_stepper(objective, feed, settings, seed)
+
+    def identity() -> dict[str, Any]:
+        return train_identity(language, objective, stepper.numpy(stepper.params), feed, settings, seed)
+
+    found = TrainFolder.open(folder, resume, identity, versions(language))
+    return _loop(stepper, feed, settings, validation=validation, callbacks=callbacks, folder=found)
+
+
+def _loop(
     stepper: Stepper,
     feed: Feed,
     settings: Settings,
@@ -122,7 +150,7 @@ def loop(
     return TrainRun(params, state.columns(), stopped, stepper.seconds_compile, seconds, notes)
 
 
-def check_objective(objective: Any, seed: Any) -> None:
+def _check_objective(objective: Any, seed: Any) -> None:
     """Raise TypeError unless the objective has parameters and a loss, ValueError for a seed that is no whole number."""
     check_seed(seed)
     params = getattr(objective, "params", None)
