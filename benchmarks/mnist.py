@@ -128,7 +128,7 @@ RECIPES = {
         title="VIBNet, accurate",
         fit=vib.fit,
         prior=BOTTLENECKS,
-        settings=vib.Settings(num_epochs=60, kl_schedule=(0, 10), hold=0.2, kl_scale=11 / 50_000, layer_weights=(1.15, 1.0, 0.7), **VIB),
+        settings=vib.Settings(num_epochs=100, kl_schedule=(0, 10), hold=0.2, kl_scale=14 / 50_000, layer_weights=(1.15, 1.0, 0.7), **VIB),
         threshold=0.0,
         network=mean_gates,
         most_error=1.8,

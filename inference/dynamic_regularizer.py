@@ -33,7 +33,7 @@ class Settings(GuideSettings):
     """How to train; further arguments as in ``scalemix.training.Settings``. No default of λ, S, α or s_p is the paper's.
 
     Args:
-        num_draws: how often the point stands in the result.
+        num_draws: how often the point stands in the result: predictions are draws, too.
         local_reparametrization: has no meaning here.
         strength: λ, of the summed loss.
         num_selections: S, draws of p at each step.
@@ -49,7 +49,7 @@ class Settings(GuideSettings):
     Raises: ValueError for a number or a choice out of range.
     """
 
-    num_draws: int = 1
+    num_draws: int = 100
     strength: float = 1e-4
     num_selections: int = 1
     momentum: float | None = None
@@ -103,7 +103,7 @@ def fit(
         num_data: the size of the whole data set if ``data`` is a part of it.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
-    Returns: the point as the one draw; biases and scales keep the ridge of their priors. It is no posterior: what is penalized depends on
+    Returns: the point as every draw; biases and scales keep the ridge of their priors. It is no posterior: what is penalized depends on
         the weights and their past.
 
     Raises: ValueError for a model with another prior, naming the recipe that treats it.

@@ -28,13 +28,13 @@ class Settings(GuideSettings):
     """How to optimize; further arguments as in ``scalemix.training.Settings``.
 
     Args:
-        num_draws: how often the point stands in the posterior.
+        num_draws: how often the point stands in the posterior: predictions are draws, too.
         local_reparametrization: has no meaning here.
 
     Raises: ValueError for a number or a choice out of range.
     """
 
-    num_draws: int = 1
+    num_draws: int = 100
 
 
 def fit(
@@ -59,7 +59,7 @@ def fit(
         num_data: the size of the whole data set if ``data`` is a part of it.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
-    Returns: the point as the one draw, ``losses`` −log p(θ, y) by epoch; a note says in which parametrization.
+    Returns: the point as every draw, ``losses`` −log p(θ, y) by epoch; a note says in which parametrization.
 
     Raises: ValueError for a prior without a density, naming the recipe that treats it, and for discrete sites.
     """

@@ -35,11 +35,17 @@ class Draws:
     model: Any = None
     data: tuple = ()
 
-    def predict(self, x: Any, *, seed: int) -> SimpleNamespace:
+    noise_of_new_rows = "posterior"
+
+    @property
+    def is_variational(self) -> bool:
+        return self.losses is not None or self.log_guide is not None
+
+    def predict(self, x: Any, *, seed: int, noise: str = "posterior") -> SimpleNamespace:
         mean = self.draws["w1"].reshape(-1, self.draws["w1"].shape[-1]) @ np.asarray(x).T
         return SimpleNamespace(mean=mean.mean(axis=0), draws=mean + SIGMA * np.random.default_rng(seed).standard_normal(mean.shape))
 
-    def pointwise_log_likelihood(self, x: Any, y: Any) -> dict[str, np.ndarray]:
+    def pointwise_log_likelihood(self, x: Any, y: Any, *, noise: str = "posterior") -> dict[str, np.ndarray]:
         mean = np.einsum("cdp,np->cdn", self.draws["w1"], np.asarray(x))
         return {"y": stats.norm.logpdf(np.asarray(y), mean, SIGMA)}
 
@@ -54,6 +60,8 @@ def info(**changes: Any) -> SimpleNamespace:
         "settings": {"max_tree_depth": 10},
         "seconds_compile": 2.0,
         "seconds_run": 4.0,
+        "proper": True,
+        "notes": [],
     }
     return SimpleNamespace(**(values | changes))
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray
 
 from scalemix.files import replacing, writing
+from scalemix.guides import Guide
 from scalemix.merge import mapped_arrays
 from scalemix.posterior import Info, Posterior
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["groups", "load", "save", "to_arviz"]
 
 SCHEMA = "scalemix posterior 1"
+GUIDE = "guide"  # the group of a guide's parameters
 
 
 def groups(posterior: Posterior) -> dict[str, xarray.Dataset]:
@@ -59,8 +61,13 @@ def to_arviz(posterior: Posterior) -> Any:
 
 def save(posterior: Posterior, path: Path) -> Path:
     """Write to a temporary name in the same folder, force it to the disk, rename."""
+    datasets = groups(posterior)
+    if posterior.params:
+        params = {name: ([f"{name}_dim_{axis}" for axis in range(value.ndim)], value) for name, value in posterior.params.items()}
+        guide = None if posterior.guide is None or posterior.guide.prior_sites else posterior.guide.to_json()
+        datasets[GUIDE] = xarray.Dataset(params, attrs={} if guide is None else {"scalemix": guide})
     with writing("the posterior", path), replacing(path) as temporary:
-        xarray.DataTree.from_dict(groups(posterior)).to_netcdf(temporary, engine="h5netcdf")
+        xarray.DataTree.from_dict(datasets).to_netcdf(temporary, engine="h5netcdf")
     return path
 
 
@@ -80,6 +87,9 @@ def load(path: Path, *, mapped: bool = False) -> Posterior:
             info, latents = Info(**spec["info"]), tuple(spec["latents"])
             arrays = {group: _values(group, dataset, on_disk) for group, dataset in datasets.items()}
             dims, coords = _dims_and_coords(datasets)
+            params = arrays.get(GUIDE, {})
+            text = datasets[GUIDE].attrs.get("scalemix") if GUIDE in datasets else None
+            guide = None if text is None else Guide.from_json(text, params, said=path)
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{path} is not a posterior that scalemix wrote, or is damaged ({error}): fit again or give another file"
@@ -103,6 +113,8 @@ def load(path: Path, *, mapped: bool = False) -> Posterior:
         identified=arrays.get("identified", {}),
         prior_draws=arrays.get("prior", {}),
         predictive_draws=arrays.get("posterior_predictive", {}),
+        params=params,
+        guide=guide,
     )
 
 

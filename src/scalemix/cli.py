@@ -22,6 +22,8 @@ from scalemix.terminal import console, refuse
 from scalemix.workers import compile_fast, executor, stop_workers
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from scalemix.comparison import Comparison
     from scalemix.data import Regression
     from scalemix.study import Budget, Cell
@@ -70,7 +72,10 @@ def compare(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="Of nuts, mean_field, low_rank, full_rank, with commas. Default: nuts,mean_field; of a network all."),
+        typer.Option(
+            help="Of nuts, mean_field, low_rank, full_rank, with commas; of a network also map, mc_dropout, vbd, ... Default: "
+            "nuts,mean_field; of a network all."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for table, figures and posteriors.")] = Path("results/compare"),
     backend: Annotated[
@@ -89,7 +94,7 @@ def compare(
     warmup: Annotated[int | None, typer.Option(min=100, help="Warm-up iterations per chain. Default: 1000, of a network 1000.")] = None,
     steps: Annotated[int | None, typer.Option(min=100, help="Gradient steps of SVI. Default: 10000, of a network 20000.")] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Cores to work on: so many fits side by side, or of a network the chains of one fit.")
+        int, typer.Option(min=1, help="Cores to work on: so many fits side by side; NUTS of a network alone, with its chains side by side.")
     ] = min(2, os.cpu_count() or 1),
 ) -> None:
     """Fit one data set by SVI and by NUTS, and compare what they made of it: a sparse regression under six priors, or a network.
@@ -97,10 +102,10 @@ def compare(
     The priors: ridge, Laplace (Rayleigh noise), Student-t (inverse-Nakagami noise), horseshoe (half-Cauchy noise), the regularized
     horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. With --network: one hidden layer of tanh units,
     normal weights of variance 1/(units that feed them) and known noise, judged by its function values and not by its weights, whose order
-    has no meaning. A random fifth of the rows is held out; of a UCI set those of the split. Prints three tables (prediction, sampler and
-    optimizer, distances to the reference of the same prior) with one row per fit, and verdicts in words; writes report.html, which is one
-    file with everything in it, and beside it report.md, the tables (csv, md), the figures (png) and a netCDF file per posterior (for
-    ArviZ).
+    has no meaning; beside them the dropout family, MC dropout to VIBNet, each with a prior of its own. A random fifth of the rows is held
+    out; of a UCI set those of the split. Prints three tables (prediction, sampler and optimizer, distances to the reference of the same
+    prior) with one row per fit, and verdicts in words; writes report.html, which is one file with everything in it, and beside it
+    report.md, the tables (csv, md), the figures (png) and a netCDF file per posterior (for ArviZ).
 
     Examples:
 
@@ -177,12 +182,15 @@ def _cells(
     noise: float | None,
 ) -> list[Cell]:
     """The cells to run; checks that the priors and methods exist and the languages are installed before anything is fitted."""
-    from scalemix.study import METHODS, NETWORK_NOISE, cells, language, network_cells
+    from scalemix.study import METHODS, NETWORK_METHODS, NETWORK_NOISE, cells, language, network_cells
 
-    chosen = tuple(methods.split(",")) if methods is not None else METHODS if network is not None else ("nuts", "mean_field")
+    allowed = METHODS if network is None else NETWORK_METHODS
+    chosen = tuple(methods.split(",")) if methods is not None else ("nuts", "mean_field") if network is None else allowed
     for method in chosen:
-        if method not in METHODS:
-            refuse(f"unknown method {method!r}: give --methods some of {','.join(METHODS)}")
+        if method in NETWORK_METHODS and method not in allowed:
+            refuse(f"{method} has a prior of its own: give --network too, or --methods some of {','.join(METHODS)}")
+        if method not in allowed:
+            refuse(f"unknown method {method!r}: give --methods some of {','.join(allowed)}")
     if network is None and noise is not None:
         refuse("--noise is of a network: give --network too, or leave it out, as a regression learns its noise")
     if network is not None:
@@ -211,9 +219,8 @@ def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget,
     """Run every cell under a counting progress bar; Ctrl-C keeps what is finished."""
     from scalemix.study import run_cells
 
-    longest_first = sorted(todo, key=lambda cell: "horseshoe" not in cell.prior_name)  # so that no worker waits at the end
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("fits"), TimeElapsedColumn())
-    pool = None if workers == 1 else executor(workers, one_fit_at_a_time=todo[0].hidden_units is not None)
+    pools = _pools(todo, workers)
     done: list[Cell] = []
     interrupted = threading.Event()
 
@@ -226,12 +233,14 @@ def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget,
         with Progress(*columns, console=console) as progress:
             total = sum(len(cell.methods) for cell in todo)
             task = progress.add_task(f"{total} fits to make;", total=total)
-            for cell in run_cells(longest_first, regression, folder, budget=budget, seed=seed, executor=pool):
-                done.append(cell)
-                told = f"{cell.prior_name} by {', '.join(cell.methods)} ({cell.form}, {cell.backend}) done;"
-                progress.update(task, advance=len(cell.methods), description=told)
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
+            for cells, pool in pools:
+                for cell in run_cells(cells, regression, folder, budget=budget, seed=seed, executor=pool):
+                    done.append(cell)
+                    how = ", ".join(each for each in (cell.form, cell.backend) if each)
+                    told = f"{cell.prior_name} by {', '.join(cell.methods)} ({how}) done;"
+                    progress.update(task, advance=len(cell.methods), description=told)
+                    if interrupted.is_set():
+                        raise KeyboardInterrupt
     except KeyboardInterrupt:
         stop_workers(folder)
         names = ", ".join(cell.fit_name(method) for cell in done for method in cell.methods) or "none"
@@ -239,9 +248,20 @@ def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget,
         raise typer.Exit(INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGINT, before)
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for _, pool in pools:
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
     return sorted(done, key=todo.index)
+
+
+def _pools(todo: list[Cell], workers: int) -> list[tuple[list[Cell], Executor | None]]:
+    """The cells and what they run on: NUTS of a network first and alone, with all cores for its chains, the others side by side."""
+    from scalemix.study import SAMPLERS
+
+    longest_first = sorted(todo, key=lambda cell: "horseshoe" not in cell.prior_name)  # so that no worker waits at the end
+    alone = [cell for cell in longest_first if cell.hidden_units is not None and set(cell.methods) & set(SAMPLERS)]
+    others = [cell for cell in longest_first if cell not in alone]
+    return [(cells, None if workers == 1 else executor(workers, one_fit_at_a_time=cells is alone)) for cells in (alone, others) if cells]
 
 
 def _about(data: str | None, split: int | None, regression: Regression, cell: Cell) -> str:

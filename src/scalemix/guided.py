@@ -115,6 +115,9 @@ def fit_guide(
         posterior.info.proper = False
         posterior.log_joint[...], posterior.log_guide = math.nan, None
         posterior.info.notes.append(f"no posterior: {no_posterior}; log_joint is nan")
+    elif guide.points:
+        posterior.log_guide = None
+        posterior.info.notes.append(f"no posterior: {', '.join(guide.points)} {'is a point' if len(guide.points) == 1 else 'are points'}")
     return posterior
 
 

@@ -77,7 +77,7 @@ class Posterior:
         identified: the quantities by which convergence is judged, (chain, draw, *event), where these are not all the sites: of a network,
             whose hidden units permute (``scalemix.identified``); empty otherwise.
         params: what a variational fit with one of ``scalemix.guides`` optimized, on the real line.
-        guide: that guide.
+        guide: that guide; of a posterior that was loaded ``None`` where it draws noises from their priors.
         prior_draws, predictive_draws: filled by ``complete()``, which needs the model.
         model, data: what was fitted, and to what; a posterior that was loaded has the model it was given.
     """
@@ -117,33 +117,31 @@ class Posterior:
             it was fitted to (noise_plate="example") and these are others.
         """
         ppl, model = self._language()
-        if noise not in NOISE_MODES:
-            raise ValueError(f"noise={noise!r}: give one of {', '.join(map(repr, NOISE_MODES))}")
         inputs = plain_data(inputs)
         with self._precision(ppl):
-            draws = self._flat_latents()
-            if self.guide is not None and self.guide.anew and noise != "prior":
-                draws = self._with_gates(ppl, inputs, draws, seed, mean=noise == "mean")
-            elif noise != "posterior":
-                draws = _with_noise(ppl, model, inputs, draws, noise)
-            else:
-                self._check_rows(inputs, draws)
+            draws = self._draws_at(ppl, model, inputs, noise, seed)
             site = next(iter(self.log_likelihood))
             law = ppl.engine.predict(model, inputs, draws, site=site, seed=seed, chunk=min(chunk, self.num_draws))
         return Prediction(law.draws, law.mean.mean(0), law.variance.mean(0), law.mean.var(0))
 
-    def pointwise_log_likelihood(self, *data: Any, chunk: int = CHUNK) -> dict[str, np.ndarray]:
+    def pointwise_log_likelihood(
+        self, *data: Any, noise: str = "posterior", seed: int | None = None, chunk: int = CHUNK
+    ) -> dict[str, np.ndarray]:
         """log p(yᵢ | θ) of any data at every draw: per observed site (chain, draw, n).
 
         Args:
             data: what the fit was given, e.g. x, y, for these or other cases.
+            noise: as for ``predict``.
+            seed: of noises drawn anew; ``None``: that of the fit.
             chunk: draws at a time (memory).
 
-        Raises: ValueError if the posterior was loaded without its model.
+        Raises: ValueError as ``predict``.
         """
         ppl, model = self._language()
+        data, seed = plain_data(data), self.info.seed if seed is None else seed
         with self._precision(ppl):
-            evaluation = ppl.engine.evaluate(model, plain_data(data), self._flat_latents(), chunk=min(chunk, self.num_draws))
+            draws = self._draws_at(ppl, model, data[:-1], noise, seed) if len(data) > 1 else self._flat_latents()
+            evaluation = ppl.engine.evaluate(model, data, draws, chunk=min(chunk, self.num_draws))
         return {name: self._chained(value) for name, value in evaluation.log_likelihood.items()}
 
     def complete(self, *, num_prior_draws: int = 500) -> Posterior:
@@ -188,6 +186,11 @@ class Posterior:
         return posterior
 
     @property
+    def is_variational(self) -> bool:
+        """The draws are of a guide that was fitted, and not of a sampler."""
+        return self.losses is not None or self.log_guide is not None
+
+    @property
     def num_draws(self) -> int:
         """Draws over all chains."""
         return self.log_joint.size
@@ -202,6 +205,25 @@ class Posterior:
     def _precision(self, ppl: PPL) -> Any:
         device = "gpu" if self.info.settings["device"] == "gpu" and ppl.engine.has_gpu() else "cpu"  # a fit may move to another machine
         return ppl.engine.precision(self.info.settings["dtype"], device)
+
+    @property
+    def noise_of_new_rows(self) -> str:
+        """What ``noise=`` has to be at other rows: "prior" where each row of the fit drew noises of its own, else "posterior"."""
+        anew = () if self.guide is None else self.guide.anew
+        by_row = [name for name in self.latents if self.dims.get(name, ("",))[:1] != () and self.dims[name][0].endswith("_case")]
+        return "prior" if set(by_row) - set(anew) else "posterior"
+
+    def _draws_at(self, ppl: PPL, model: Callable[..., Any], inputs: tuple, noise: str, seed: int) -> dict[str, np.ndarray]:
+        """Draws of the latent sites, with the noise that belongs to the rows of ``inputs``."""
+        if noise not in NOISE_MODES:
+            raise ValueError(f"noise={noise!r}: give one of {', '.join(map(repr, NOISE_MODES))}")
+        draws = self._flat_latents()
+        if self.guide is not None and self.guide.anew and noise != "prior":
+            return self._with_gates(ppl, inputs, draws, seed, mean=noise == "mean")
+        if noise != "posterior":
+            return _with_noise(ppl, model, inputs, draws, noise)
+        self._check_rows(inputs, draws)
+        return draws
 
     def _with_gates(self, ppl: PPL, inputs: tuple, draws: dict[str, np.ndarray], seed: int, *, mean: bool) -> dict[str, np.ndarray]:
         """Draws with those noises that have a row per case drawn for the rows of ``inputs``, or at their mean."""

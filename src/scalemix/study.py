@@ -2,22 +2,25 @@
 
 A job is a list of cells, each a model and the methods it is fitted by. Cells are independent; they run side by side on a
 ``concurrent.futures`` executor, and each writes its posteriors as soon as they exist, so that an interrupted run leaves what it finished
-readable. Another recipe of ``scalemix.inference`` joins all jobs by its name in ``METHODS``.
+readable. Another recipe of ``scalemix.inference`` for any prior joins all jobs by its name in ``METHODS``, one with a prior of its own that
+of the network by a line in ``scalemix.family``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalemix import priors
+from scalemix.family import FAMILY
 from scalemix.plan import forms, single_form
 from scalemix.posterior import Posterior
-from scalemix.priors import ScaleMixture
+from scalemix.priors import ScaleMixture, VariationalPrior
+from scalemix.variational_scope import variational
 
 if TYPE_CHECKING:
     from scalemix.data import Regression
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METHODS",
     "NETWORK",
+    "NETWORK_METHODS",
     "NETWORK_NOISE",
     "REGRESSION",
     "Budget",
@@ -41,6 +45,7 @@ __all__ = [
 ALL_FORMS_REFERENCE = ("marginal", "expanded")
 SAMPLERS = ("nuts",)
 METHODS = (*SAMPLERS, "mean_field", "low_rank", "full_rank")  # each is the recipe scalemix.inference.<name>
+NETWORK_METHODS = (*METHODS, *FAMILY)
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,12 @@ class Budget:
 class Cell:
     """One prior in one form and one language, and the methods it is fitted by.
 
-    ``hidden_units`` of a network, ``None``: a linear model; ``noise``: sd of the outcome where it is known, 0: it is learned.
+    ``form`` "" leaves it to the recipe. ``hidden_units`` of a network, ``None``: a linear model; ``noise``: sd of the outcome where it is
+    known, 0: it is learned; ``model``: further arguments of the network.
     """
 
     prior_name: str
-    prior: ScaleMixture
+    prior: ScaleMixture | VariationalPrior
     form: str
     backend: str
     is_reference: bool
@@ -79,10 +85,11 @@ class Cell:
     methods: tuple[str, ...] = ("nuts", "mean_field")
     hidden_units: int | None = None
     noise: float = 0.0
+    model: Mapping[str, str] = field(default_factory=dict)
 
     def fit_name(self, method: str) -> str:
         """The name of a fit, of its row and of its file."""
-        form = [] if single_form(self.prior) else [self.form]
+        form = [self.form] if self.form and not single_form(self.prior) else []
         return "-".join([self.prior_name, *form, method, self.backend])
 
 
@@ -94,6 +101,10 @@ REGRESSION = Budget()
 NETWORK_NOISE = 0.1  # of the target's sd
 # Single precision halves a gradient's time (50 units, 277 cases: 138 to 68 µs) and rounds a log joint of 1e3 to 1e-4 nats.
 NETWORK = Budget(warmup=1000, draws=1000, svi_steps=20_000, max_tree_depth=10, dtype="float32")
+
+
+# Of the family: all rows in each step.
+FAMILY_TRAINING = {"learning_rate": 5e-3, "schedule": "cosine"}
 
 
 def prior_table(num_columns: int, num_data: int) -> dict[str, tuple[ScaleMixture, bool, float]]:
@@ -133,13 +144,18 @@ def cells(num_columns: int, num_data: int, backends: tuple[str, ...], methods: S
 
 
 def network_cells(hidden_units: int, backends: tuple[str, ...], methods: Sequence[str], noise: float = NETWORK_NOISE) -> list[Cell]:
-    """The cells of a network with one hidden layer: one prior, and a cell for each method, so that each is told as it is done."""
-    return [
-        Cell(name, prior, _reference_form(prior), backend, backend == backends[0], False, accept, (method,), hidden_units, noise)
-        for name, (prior, accept) in NETWORK_PRIORS.items()
-        for backend in backends
-        for method in methods
-    ]
+    """The cells of a network with one hidden layer, one for each method, so that each is told as it is done: one prior by the methods for
+    any prior, and the dropout family, each with its own."""
+    result = []
+    for backend in backends:
+        for name, (prior, accept) in NETWORK_PRIORS.items():
+            form, first = _reference_form(prior), backend == backends[0]
+            for method in (each for each in methods if each in METHODS):
+                result.append(Cell(name, prior, form, backend, first, False, accept, (method,), hidden_units, noise))
+        for method in (each for each in methods if each in FAMILY):
+            own = FAMILY[method]
+            result.append(Cell(own.prior_name, own.prior, "", backend, False, False, 0.8, (method,), hidden_units, noise, own.model))
+    return result
 
 
 def _reference_form(prior: ScaleMixture) -> str:
@@ -154,7 +170,8 @@ def model_of(cell: Cell) -> Callable[..., Any]:
 
     if cell.hidden_units is not None:
         likelihood = Gaussian(scale=cell.noise or None)
-        return partial(mlp, prior=cell.prior, parametrization=cell.form, widths=(cell.hidden_units,), likelihood=likelihood)
+        form, widths = cell.form or None, (cell.hidden_units,)
+        return partial(mlp, prior=cell.prior, parametrization=form, widths=widths, likelihood=likelihood, **cell.model)
     return partial(linear, prior=cell.prior, parametrization=cell.form, scale_by_sigma=cell.scale_by_sigma)
 
 
@@ -173,6 +190,10 @@ def run_cell(cell: Cell, data: Regression, folder: Path, budget: Budget, seed: i
 
 
 def _settings(cell: Cell, method: str, budget: Budget) -> dict[str, Any]:
+    if method in FAMILY:
+        own = FAMILY[method]
+        draws = budget.svi_draws // 10 if own.by_row else budget.svi_draws
+        return {**FAMILY_TRAINING, **own.settings, "num_epochs": budget.svi_steps, "num_draws": draws, "dtype": budget.dtype}
     if method not in SAMPLERS:
         return {"num_steps": budget.svi_steps, "num_draws": budget.svi_draws, "num_particles": budget.particles, "dtype": budget.dtype}
     warmup, draws = budget.iterations(cell.is_reference)
@@ -208,7 +229,7 @@ def load_posteriors(done: Sequence[Cell], folder: Path) -> dict[str, Posterior]:
         language(cell.backend)
         for method in cell.methods:
             name = cell.fit_name(method)
-            posteriors[name] = Posterior.load(folder / f"{name}.nc", model=model_of(cell))
+            posteriors[name] = Posterior.load(folder / f"{name}.nc", model=variational(model_of(cell)))
     return posteriors
 
 

@@ -46,7 +46,7 @@ def calibration_figure(groups: Mapping[str, Sequence[Fit]]) -> Figure:
         ax.axhline(0, color=GRAY, lw=0.8, zorder=1)
         for fit in fits:
             share = np.searchsorted(np.sort(fit.held_out.pit), LEVELS, side="right") / number
-            ax.plot(LEVELS, share - LEVELS, color=NOISE if fit.is_guide else SIGNAL, lw=1.3, alpha=0.8, zorder=3 - fit.is_guide)
+            ax.plot(LEVELS, share - LEVELS, color=NOISE if fit.is_variational else SIGNAL, lw=1.3, alpha=0.8, zorder=3 - fit.is_variational)
         ax.set_title(panel_title(label, note=f"({number} cases)"), fontsize=10)
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     for ax in page.axes[len(shown) :]:

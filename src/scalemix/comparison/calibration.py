@@ -209,7 +209,7 @@ def calibrate(
         shares = pit(_spaced(values, num_draws), np.concatenate([np.ravel(expected[name]) for name in names]), seed=seed + count)
         for label, share in zip(_labels(names, expected), shares, strict=True):
             transforms.setdefault(label, []).append(float(share))
-        if posterior.log_guide is None and values.shape[1] >= MIN_DRAWS:
+        if not posterior.is_variational and values.shape[1] >= MIN_DRAWS:
             ess.append(np.nanmin(convergence(values).bulk_ess))
     return Calibration(
         {name: np.array(values) for name, values in transforms.items()}, num_draws, float(np.median(ess)) if ess else math.nan

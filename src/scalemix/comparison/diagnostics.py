@@ -111,7 +111,7 @@ def diagnose(posterior: Posterior, *, rule: ReferenceRule | None = None, sites: 
 
     Raises: ValueError for a variational fit (its draws are independent: there is nothing to diagnose), or an unknown site.
     """
-    if posterior.log_guide is not None:
+    if posterior.is_variational:
         raise ValueError("R-hat and ESS say nothing of a variational fit, whose draws are independent: use guide_khat and elbo_trend")
     rule = ReferenceRule() if rule is None else rule
     judged, others = _judged(posterior, sites)

@@ -16,6 +16,7 @@ from scalemix.comparison.columns import Columns, columns_of, point_estimate
 from scalemix.comparison.contrasts import Contrast
 from scalemix.comparison.fits import Fit
 from scalemix.comparison.identified_figures import identified_figure
+from scalemix.comparison.references import prior_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,8 +49,7 @@ def figures_of(comparison: Comparison, *, noise_prefix: str = "noise_") -> dict[
     """All figures that have something to show, by file name."""
     panels = panels_of(comparison)
     by_prior = {
-        comparison.labels[prior]: [fit for fit in comparison.fits.values() if fit.posterior.info.prior == prior]
-        for prior in comparison.labels
+        comparison.labels[prior]: [fit for fit in comparison.fits.values() if prior_of(fit) == prior] for prior in comparison.labels
     }
     if all(fit.posterior.identified for fit in comparison.fits.values()):
         shown = {panel.label: panel.fit for panel in panels}
@@ -73,11 +73,11 @@ def panels_of(comparison: Comparison) -> list[Panel]:
     """Per prior its valid reference, else the candidate for it, else its sampler's fit with the largest least ESS, else a guide."""
     panels = []
     for prior, reference in comparison.references.items():
-        group = [fit for fit in comparison.fits.values() if fit.posterior.info.prior == prior]
+        group = [fit for fit in comparison.fits.values() if prior_of(fit) == prior]
         sampled = sorted((fit for fit in group if fit.diagnostics is not None), key=_least_ess)
         shown = reference.fit or (sampled[-1] if sampled else group[0])
         valid = reference.fit if reference.valid else None
-        guides = tuple((fit, comparison.contrasts.get(fit.name)) for fit in group if fit.is_guide)
+        guides = tuple((fit, comparison.contrasts.get(fit.name)) for fit in group if fit.is_variational)
         panels.append(Panel(comparison.labels[prior], shown, valid, guides))
     return panels
 

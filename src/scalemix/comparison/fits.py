@@ -10,7 +10,7 @@ from scalemix.comparison.diagnostics import Diagnostics, ReferenceRule, diagnose
 from scalemix.comparison.loo import Loo
 from scalemix.comparison.predictive import HeldOut, held_out, loo
 from scalemix.comparison.psis import khat_threshold
-from scalemix.comparison.variational import ElboTrend, block_khats, elbo, elbo_trend, guide_khat, guide_loo
+from scalemix.comparison.variational import ElboTrend, block_khats, elbo, elbo_trend, guide_khat
 
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior
@@ -25,7 +25,7 @@ class Fit:
     """One row of the table before it is a row.
 
     Attributes:
-        diagnostics: of a sampler's fit; ``None`` for a guide.
+        diagnostics: of a sampler's fit; ``None`` for a variational one.
         trend: of the ELBO; ``None`` for a sampler, and for a guide that kept no losses.
         khat: of the guide; nan for a sampler.
         elbo, elbo_se: of the guide and its Monte Carlo standard error, nats; nan for a sampler.
@@ -44,7 +44,12 @@ class Fit:
     khat_blocks: dict[str, float] = field(default_factory=dict)
 
     @property
-    def is_guide(self) -> bool:
+    def is_variational(self) -> bool:
+        return self.posterior.is_variational
+
+    @property
+    def has_density(self) -> bool:
+        """A variational fit whose draws have a density log q, by which they can be judged: no points, and a proper prior."""
         return self.posterior.log_guide is not None
 
     @property
@@ -69,16 +74,16 @@ def judge(
     rule: ReferenceRule | None = None,
 ) -> Fit:
     """All that can be said of one fit without looking at another; what cannot be said is nan or ``None``."""
-    is_guide = posterior.log_guide is not None
-    khat = guide_khat(posterior) if is_guide else NAN
+    has_density = posterior.log_guide is not None
+    khat = guide_khat(posterior) if has_density else NAN
     return Fit(
         name,
         posterior,
-        None if is_guide else diagnose(posterior, rule=rule),
-        elbo_trend(posterior.losses) if is_guide and posterior.losses is not None else None,
+        None if posterior.is_variational else diagnose(posterior, rule=rule),
+        elbo_trend(posterior.losses) if posterior.losses is not None else None,
         khat,
-        guide_loo(posterior, khat=khat) if is_guide else loo(posterior),
+        loo(posterior, khat=khat if has_density else None),
         HeldOut() if data is None else held_out(posterior, data, target_scale=target_scale),
-        *(elbo(posterior) if is_guide else (NAN, NAN)),
-        block_khats(posterior) if is_guide else {},
+        *(elbo(posterior) if has_density else (NAN, NAN)),
+        block_khats(posterior) if has_density else {},
     )

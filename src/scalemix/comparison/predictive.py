@@ -46,14 +46,16 @@ class HeldOut:
     khat: float = NAN
 
 
-def loo(posterior: Posterior) -> Loo:
+def loo(posterior: Posterior, *, khat: float | None = None) -> Loo:
     """PSIS-LOO of the fit ``posterior``: of a sampler by the weights 1/p(yᵢ | θ) of Vehtari, Gelman and Gabry (2017), of a guide by
-    p(θ, y)/q(θ)/p(yᵢ | θ) (:func:`guide_loo`, blank if its k-hat is too high).
+    p(θ, y)/q(θ)/p(yᵢ | θ) (:func:`guide_loo`, blank if its ``khat`` is too high), of one without a density blank.
 
     Raises: ValueError if the fit holds no pointwise log-likelihood.
     """
     if posterior.log_guide is not None:
-        return guide_loo(posterior)
+        return guide_loo(posterior, khat=khat)
+    if posterior.is_variational:
+        return Loo.blank()
     return leave_one_out(log_likelihood_matrix(posterior))
 
 
@@ -61,7 +63,8 @@ def held_out(posterior: Posterior, data: Sequence[Any], *, target_scale: tuple[f
     """Error, log density, CRPS, coverage and calibration on held-out data.
 
     log p(yᵢ | data) = log (1/S) Σₛ p(yᵢ | θₛ), the density of the predictive law, not a mean of log densities. CRPS and what
-    follows are from one draw of yᵢ for each θₛ.
+    follows are from one draw of yᵢ for each θₛ. Noises that belong to the rows of the fit are drawn anew from their prior, as MC dropout
+    predicts.
 
     Args:
         posterior: a fit with its model.
@@ -77,7 +80,8 @@ def held_out(posterior: Posterior, data: Sequence[Any], *, target_scale: tuple[f
     if not (scale > 0 and math.isfinite(scale)):
         raise ValueError(f"target_scale={tuple(target_scale)!r}: give (location, scale) with a positive scale")
     *inputs, outcome = data
-    pointwise = posterior.pointwise_log_likelihood(*inputs, outcome)
+    noise = posterior.noise_of_new_rows
+    pointwise = posterior.pointwise_log_likelihood(*inputs, outcome, noise=noise)
     sites = [np.asarray(value, dtype=float).reshape(value.shape[0] * value.shape[1], -1) for value in pointwise.values()]
     log_likelihood = np.concatenate(sites, axis=1)
     densities = np.asarray(logsumexp(log_likelihood, axis=0)) - math.log(log_likelihood.shape[0])
@@ -85,7 +89,7 @@ def held_out(posterior: Posterior, data: Sequence[Any], *, target_scale: tuple[f
     if posterior.log_guide is not None:
         khat = functional_khat(np.exp(log_likelihood - densities), guide_log_ratios(posterior).reshape(-1))
     log_density = float(densities.mean()) - math.log(scale)
-    prediction = posterior.predict(*inputs, seed=posterior.info.seed)
+    prediction = posterior.predict(*inputs, seed=posterior.info.seed, noise=noise)
     mean, target = np.asarray(prediction.mean, dtype=float), np.asarray(outcome, dtype=float)
     if mean.shape != target.shape:
         return HeldOut(log_density=log_density, khat=khat)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scalemix.comparison.fits import Fit
 
-__all__ = ["Reference", "choose_references", "group_by_prior", "prior_labels"]
+__all__ = ["Reference", "choose_references", "group_by_prior", "prior_labels", "prior_of"]
 
 FORMS = ("marginal", "expanded", "single")  # in order of preference; "single": a prior without noise has one form only
 SEPARATORS = "-/|,_"
@@ -23,11 +23,17 @@ class Reference:
 
 
 def group_by_prior(fits: Sequence[Fit]) -> dict[str, list[Fit]]:
-    """Fits by the text of their prior, in the order of first appearance."""
+    """Fits by what they are fits of, in the order of first appearance: the text of the prior, and what has no posterior each by itself."""
     groups: dict[str, list[Fit]] = {}
     for fit in fits:
-        groups.setdefault(fit.posterior.info.prior, []).append(fit)
+        groups.setdefault(prior_of(fit), []).append(fit)
     return groups
+
+
+def prior_of(fit: Fit) -> str:
+    """What the rows of a group have in common: the text of the prior, and for what has no posterior the method."""
+    info = fit.posterior.info
+    return info.prior if info.proper else f"{info.prior} by {info.method}"
 
 
 def prior_labels(groups: Mapping[str, Sequence[Fit]]) -> dict[str, str]:
@@ -59,7 +65,7 @@ def choose_references(groups: Mapping[str, Sequence[Fit]], wanted: str | Mapping
             raise ValueError(f"reference= names the prior {key!r}, which no fit has: give some of {', '.join(labels)}")
         if key is not None and labels.get(key, key) != prior:
             raise ValueError(f"reference= gives {name!r} to {key!r}, and that is a fit under {prior}: distances need the same prior")
-        if fit.is_guide:
+        if fit.is_variational:
             raise ValueError(f"reference={name!r} is a variational fit: a reference is a fit by NUTS")
         chosen[prior] = fit
     return {prior: _judged(chosen.get(prior) or _candidate(fits)) for prior, fits in groups.items()}
@@ -67,7 +73,7 @@ def choose_references(groups: Mapping[str, Sequence[Fit]], wanted: str | Mapping
 
 def _candidate(fits: Sequence[Fit]) -> Fit | None:
     for form in FORMS:
-        found = [fit for fit in fits if not fit.is_guide and fit.posterior.info.parametrization == form]
+        found = [fit for fit in fits if not fit.is_variational and fit.posterior.info.parametrization == form]
         if found:
             return max(found, key=_merit)
     return None
@@ -87,24 +93,31 @@ def _judged(fit: Fit | None) -> Reference:
 
 
 def _common_start(fits: Sequence[Fit]) -> str:
-    """The leading words shared by all names, up to the first that tells form, method or language."""
-    told = {"nuts", "svi", "mcmc", "vi"}
-    for fit in fits:
-        info = fit.posterior.info
-        told |= {info.parametrization.lower(), info.backend.lower(), *_words(info.method.lower())}
-    shared = _words(fits[0].name)
+    """The leading words shared by all names, up to those that tell form, method or language."""
+    shared = _before_told(fits[0])
     for fit in fits[1:]:
-        words = _words(fit.name)
-        same = [a == b for a, b in zip(shared, words, strict=False)]
+        same = [a == b for a, b in zip(shared, _before_told(fit), strict=False)]
         shared = shared[: same.index(False) if False in same else len(same)]
-    stop = next((i for i, word in enumerate(shared) if word.lower() in told), len(shared))
-    name, kept = fits[0].name, shared[:stop]
-    if not kept:
+    if not shared:
         return ""
-    end = 0
-    for word in kept:
+    name, end = fits[0].name, 0
+    for word in shared:
         end = name.index(word, end) + len(word)
     return name[:end].strip()
+
+
+def _before_told(fit: Fit) -> list[str]:
+    """The words of a name before its form, method and language, each of which is told once: ``horseshoe-horseshoe-numpyro`` is a fit of
+    ``horseshoe`` by a recipe of the same name."""
+    info, words = fit.posterior.info, _words(fit.name)
+    method = _words(info.method.lower())
+    told = [*method, info.parametrization.lower(), info.backend.lower(), *({"nuts", "svi", "mcmc", "vi"} - set(method))]
+    stop = len(words)
+    for index, word in reversed(list(enumerate(words))):
+        if word.lower() in told:
+            told.remove(word.lower())
+            stop = index
+    return words[:stop]
 
 
 def _words(name: str) -> list[str]:

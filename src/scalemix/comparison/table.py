@@ -12,7 +12,7 @@ import pandas as pd
 
 from scalemix.comparison.contrasts import Contrast, contrast, yardstick
 from scalemix.comparison.fits import Fit, judge
-from scalemix.comparison.references import Reference, choose_references, group_by_prior, prior_labels
+from scalemix.comparison.references import Reference, choose_references, group_by_prior, prior_labels, prior_of
 from scalemix.comparison.rows import block_table, fit_row
 from scalemix.comparison.verdicts import verdicts_of
 
@@ -137,7 +137,7 @@ def compare(
             contrasts |= {fit.name: contrast(fit.posterior, by) for fit in group}
         has_guide_only = all(fit.posterior.info.parametrization == "single" for fit in group)
         verdicts += verdicts_of(prior, labels[prior], group, chosen, contrasts, has_guide_only=has_guide_only)
-    rows = [fit_row(fit, labels[fit.posterior.info.prior], references[fit.posterior.info.prior], contrasts.get(fit.name)) for fit in fits]
+    rows = [fit_row(fit, labels[prior_of(fit)], references[prior_of(fit)], contrasts.get(fit.name)) for fit in fits]
     table = pd.DataFrame(rows, index=pd.Index([fit.name for fit in fits], name="fit"))
     return Comparison(table, verdicts, {fit.name: fit for fit in fits}, references, contrasts, labels)
 

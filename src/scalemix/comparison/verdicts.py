@@ -24,18 +24,21 @@ def verdicts_of(
     prior: str, label: str, fits: Sequence[Fit], reference: Reference, contrasts: Mapping[str, Contrast], *, has_guide_only: bool
 ) -> list[str]:
     """Sentences on the fits of one prior, the reference first."""
-    sentences = [_on_reference(prior, label, reference, has_guide_only)]
+    proper = fits[0].posterior.info.proper
+    sentences = [_on_reference(prior, label, reference, has_guide_only=has_guide_only, proper=proper)]
     for fit in fits:
         if reference.fit is not None and fit.name == reference.fit.name:
             continue
         found = contrasts.get(fit.name)
-        told = [*(_on_guide(fit, found) if fit.is_guide else _on_sampler(fit, found)), *_on_gates(found), *_on_coverage(fit)]
+        told = [*(_on_guide(fit, found) if fit.is_variational else _on_sampler(fit, found)), *_on_gates(found), *_on_coverage(fit)]
         sentences.append(f"{fit.name}: {'; '.join(told)}.")
     return sentences
 
 
-def _on_reference(prior: str, label: str, reference: Reference, has_guide_only: bool) -> str:
+def _on_reference(prior: str, label: str, reference: Reference, *, has_guide_only: bool, proper: bool) -> str:
     named = label if label == prior else f"{label}, w = {prior}"
+    if reference.fit is None and not proper:
+        return f"{named}: distances are blank, as there is no posterior."
     if reference.fit is None:
         remedy = "fit it by NUTS" if has_guide_only else "fit it by NUTS with parametrization='expanded'"
         return f"{named}: distances are blank, as {reference.reason}; {remedy}."
@@ -66,6 +69,8 @@ def _on_guide(fit: Fit, found: Contrast | None) -> list[str]:
         parts.append(_spread(found))
         noise = ", on average within Monte Carlo noise" if found.times_floor <= WITHIN_NOISE else ""
         parts += [f"{_distance(found)}{noise}", *(_on_joint(found) if noise else [])]
+    if not fit.has_density:
+        return [*parts, _why_no_density(fit)]
     if fit.khat <= fit.khat_limit:
         parts.append(f"k-hat {fit.khat:.2f} allows its draws to be reweighted to the posterior")
         beyond = {site: khat for site, khat in fit.khat_blocks.items() if not khat <= fit.khat_limit}
@@ -77,6 +82,11 @@ def _on_guide(fit: Fit, found: Contrast | None) -> list[str]:
     if fit.loo.pareto_k > fit.khat_limit:
         parts.append(f"pareto k {fit.loo.pareto_k:.2f} is above {fit.khat_limit:.2f}, so its elpd_loo is not to be trusted")
     return parts
+
+
+def _why_no_density(fit: Fit) -> str:
+    reasons = [note for note in fit.posterior.info.notes if note.startswith("no posterior")]
+    return f"{reasons[0] if reasons else 'its draws have no density'}, so k-hat, ELBO and elpd_loo are blank"
 
 
 def _on_joint(found: Contrast) -> list[str]:

@@ -37,7 +37,7 @@ class Guide:
         local_reparametrization: leave weights to ``ppl.linear`` and ``ppl.conv2d``, which draw pre-activations in their stead: True, False,
             or "auto", where there are fewer rows than inputs (a layer then draws fewer numbers than it has weights).
 
-    Raises: ValueError where a component cannot be the law of its site, or an option is unknown.
+    Raises: ValueError for an unknown option.
     """
 
     parts: Mapping[str, Component]
@@ -48,10 +48,6 @@ class Guide:
     def __post_init__(self) -> None:
         if self.local_reparametrization not in (True, False, "auto"):
             raise ValueError(f"local_reparametrization={self.local_reparametrization!r}: give True, False or 'auto'")
-        for site, part in self.parts.items():
-            refusal = part.refusal(self.targets[site])
-            if refusal is not None:
-                raise ValueError(f"{type(part).__name__} cannot be the guide of the site {site!r}: {refusal}")
 
     @classmethod
     def build(
@@ -70,7 +66,7 @@ class Guide:
             seed: of the first values.
             local_reparametrization: as for the guide.
 
-        Raises: ValueError for a latent site without a component.
+        Raises: ValueError for a latent site without a component, or with one that cannot be its law.
         """
         found = targets(structure)
         parts = {site: choose(target) for site, target in found.items()}
@@ -81,6 +77,9 @@ class Guide:
                     "silently be drawn from its prior: give it one"
                 )
         chosen = {site: part for site, part in parts.items() if part is not None}
+        for site, part in chosen.items():
+            if (refusal := part.refusal(found[site])) is not None:
+                raise ValueError(f"{type(part).__name__} cannot be the guide of the site {site!r}: {refusal}")
         rng = np.random.default_rng(seed)
         initial = {
             f"{site}{PARAM_SEPARATOR}{suffix}": value
@@ -142,6 +141,16 @@ class Guide:
         """Sites with a row per case and one law for all rows: at other rows they are drawn anew."""
         return tuple(site for site, part in self.parts.items() if part.one_law and self.targets[site].per_case)
 
+    @property
+    def prior_sites(self) -> tuple[str, ...]:
+        """Sites that are drawn from their priors."""
+        return tuple(site for site, part in self.parts.items() if part.divergence == "prior")
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Sites that are points: the guide has no density there."""
+        return tuple(site for site, part in self.parts.items() if part.divergence == "point")
+
     def means(self, params: Mapping[str, Any], sites: Collection[str]) -> dict[str, np.ndarray]:
         """Means of ``sites`` under ``params``; of one row where a site has a row per case."""
         return {site: self.parts[site].mean(self.targets[site], own) for site, own in self._by_site(params) if site in sites}
@@ -171,15 +180,19 @@ class Guide:
     def save(self, path: str | Path, params: Mapping[str, Any]) -> Path:
         """Write ``params`` and what the guide is to the .npz file ``path``: arrays, and JSON for the rest. It is whole or not there."""
         path = Path(path)
+        arrays = {name: np.asarray(params[name]) for name in self.initial}
+        with writing("the guide", path), replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, __spec__=np.array(self.to_json()), **arrays)
+        return path
+
+    def to_json(self) -> str:
+        """All of the guide but numbers of its parameters."""
         spec = {
             "format": FORMAT,
             "local_reparametrization": self.local_reparametrization,
             "parts": [_part_spec(part, self.targets[site]) for site, part in self.parts.items()],
         }
-        arrays = {name: np.asarray(params[name]) for name in self.initial}
-        with writing("the guide", path), replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, __spec__=np.array(json.dumps(spec)), **arrays)
-        return path
+        return json.dumps(spec)
 
     @classmethod
     def load(cls, path: str | Path, structure: Structure | None = None) -> Guide:
@@ -191,17 +204,28 @@ class Guide:
 
         Raises: ValueError with one sentence if the file is none, or of another format.
         """
-        from scalemix import guides
-
         try:
             with np.load(path, allow_pickle=False) as stored:
-                spec = json.loads(str(stored["__spec__"]))
+                text = str(stored["__spec__"])
+                json.loads(text)
                 initial = {name: stored[name] for name in stored.files if name != "__spec__"}
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is no guide that Guide.save wrote ({error}): give the path of one") from error
+        return cls.from_json(text, initial, structure, said=path)
+
+    @classmethod
+    def from_json(cls, text: str, initial: Mapping[str, np.ndarray], structure: Structure | None = None, *, said: str | Path) -> Guide:
+        """The guide of which ``to_json`` gave ``text``, with ``initial`` parameters; ``said`` is where they are from.
+
+        Raises: ValueError if the text is of another format, or sites are drawn from their priors and there is no structure.
+        """
+        from scalemix import guides
+
+        spec = json.loads(text)
         if spec.get("format") != FORMAT:
             raise ValueError(
-                f"{path} has the format {spec.get('format')}, and this version reads {FORMAT}: load it with the version that wrote it"
+                f"{said} has a guide of the format {spec.get('format')}, and this version reads {FORMAT}: load it with the version that "
+                "wrote it"
             )
         known = targets(structure) if structure is not None else {}
         parts, found = {}, {}
