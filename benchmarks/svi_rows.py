@@ -180,8 +180,38 @@ def jax_by_hand(net: Net, *, dropout: bool = False) -> Callable[[], None]:
     return steps
 
 
-def engine(net: Net, turns: Callable[[], None], language: str, **options: Any) -> None:
-    """The engine trains, and waits for its turn at the end of each round, where it would look at a validation score."""
+def recipe(language: str, net: Net) -> Any:
+    """The objective that ``scalemix.inference.vbd`` trains for ``scalemix.models.mlp``: model, guide and divergence as a user has them."""
+    from importlib import import_module
+
+    import scalemix as sm
+    from scalemix.guides import Gaussian, Guide, Point
+    from scalemix.likelihoods import Gaussian as GaussianOutcome
+    from scalemix.models import mlp
+    from scalemix.variational_scope import variational_scope
+
+    ppl = import_module(f"scalemix.{language}")
+    likelihood = "categorical" if net.sizes[-1] > 1 else GaussianOutcome(scale=NOISE_SD)
+    sizes = {"widths": net.sizes[1:-1], "num_outputs": net.sizes[-1]}
+    model = sm.variational(partial(mlp, prior=sm.GaussianUniformMaximized(), likelihood=likelihood, activation="relu", **sizes))
+    x, y = make_data(net)
+    with ppl.engine.precision("float32", "cpu"):
+        with variational_scope(placeholders=True):
+            structure = ppl.engine.structure(model, (x, y), seed=0)
+        guide = Guide.build(
+            structure,
+            lambda target: Gaussian(log_variance=-10) if target.role == "weight" else Point(),
+            seed=0,
+            local_reparametrization=True,
+        )
+        return ppl.engine.objective(model, guide, (x[: net.batch], y[: net.batch]), seed=0)
+
+
+def engine(net: Net, turns: Callable[[], None], language: str, *, whole: bool = False, **options: Any) -> None:
+    """The engine trains, and waits for its turn at the end of each round, where it would look at a validation score.
+
+    It is given the arithmetic of the rows by hand, or the ``whole`` recipe.
+    """
     from importlib import import_module
 
     from scalemix.training import Settings
@@ -191,13 +221,14 @@ def engine(net: Net, turns: Callable[[], None], language: str, **options: Any) -
     settings = Settings(
         num_epochs=10**7, batch_size=net.batch, learning_rate=RATE, check_every=net.steps // per_epoch, progress=False, **options
     )
-    objective = Objective("torch" if language == "pyro" else "jax", net)
+    objective = recipe(language, net) if whole else Objective("torch" if language == "pyro" else "jax", net)
 
     def wait(_: dict[str, Any]) -> float:
         turns()
         return 0.0
 
-    ppl.engine.train(objective, make_data(net), settings, seed=0, validation=wait)
+    with ppl.engine.precision("float32", "cpu"):
+        ppl.engine.train(objective, make_data(net), settings, seed=0, validation=wait)
 
 
 BY_HAND: dict[str, Callable[[Net], Callable[[], None]]] = {
@@ -209,5 +240,8 @@ BY_HAND: dict[str, Callable[[Net], Callable[[], None]]] = {
 ENGINES: dict[str, tuple[str, dict[str, Any]]] = {
     "torch, engine, eager": ("pyro", {"compile": False}),
     "torch, engine, compiled": ("pyro", {"compile": True}),
+    "torch, vbd, eager": ("pyro", {"compile": False, "whole": True}),
+    "torch, vbd, compiled": ("pyro", {"compile": True, "whole": True}),
     "JAX, engine": ("numpyro", {}),
+    "JAX, vbd": ("numpyro", {"whole": True}),
 }

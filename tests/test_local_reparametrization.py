@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,11 +12,13 @@ import numpyro
 import pyro
 import pytest
 import torch
-from test_objective import LANGUAGES
+from sklearn.datasets import load_digits
+from test_objective import LANGUAGES, build
 
 import scalemix as sm
 import scalemix.pyro as in_pyro
-from scalemix import noise
+from scalemix import models, noise
+from scalemix.guides import Component, Gaussian, Point, Target
 
 # Rows K1 and K2: the inputs that the table of known answers leaves to its heading.
 K_X, K_THETA, K_ALPHA = np.array([1.0, 2.0]), np.array([[0.5, 1.0], [-0.3, 0.8]]), 0.25
@@ -103,3 +107,45 @@ def test_k1_k2_noise_on_weights_is_independent_and_on_inputs_correlated(language
         error = 5.0 * np.sqrt(2.0 / num) * np.var(sample, axis=0).max()
         assert abs(np.var(sample[:, 0]) - K1_VARIANCE) < 5.0 * K1_VARIANCE * np.sqrt(2.0 / num)
         assert abs(np.cov(sample.T)[0, 1] - covariance) < error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_gradients_of_lenet_vary_at_most_a_third_as_much_as_with_drawn_weights(language: str) -> None:
+    """LeNet-300-100, a batch of 128 images of digits, first values of the variational recipes: the variance of the likelihood's gradient,
+    summed over all parameters. Kingma, Salimans and Welling (2015), section 2."""
+    ppl, num = LANGUAGES[language], 40
+    digits = load_digits()
+    x = np.pad(np.kron(digits.images[:128] / 16.0, np.ones((1, 3, 3))), ((0, 0), (2, 2), (2, 2))).reshape(128, 784)
+    sizes = {"widths": (300, 100), "num_outputs": 10, "likelihood": "categorical", "activation": "relu"}
+    model = sm.variational(partial(models.mlp, prior=sm.GaussianUniformMaximized(), **sizes))
+    spread = {}
+    for lazy in (True, False):
+        with ppl.engine.precision("float32", "cpu"), in_pyro.engine.seeded(0):
+            data = x, digits.target[:128]
+            objective = ppl.engine.objective(model, build(ppl, model, data, lazy=lazy, choose=gaussian_weights), data, seed=0)
+            batch = ppl.engine.arrays(data)
+            of = gradient(language, objective, batch)
+            gradients = [of(seed) for seed in range(num)]
+        spread[lazy] = sum(np.var([each[name] for each in gradients], axis=0).sum() for name in objective.params)
+    assert 0.0 < spread[True] < spread[False] / 3.0
+
+
+def gaussian_weights(target: Target) -> Component:
+    return Gaussian(log_variance=-8) if target.role == "weight" else Point()
+
+
+def gradient(language: str, objective: Any, batch: tuple) -> Callable[[int], dict[str, np.ndarray]]:
+    """Of the expected log likelihood, by fresh noise from a seed."""
+    if language == "numpyro":
+        found = jax.jit(jax.grad(lambda params, key: objective.loss(params, batch, key, 0.0)[0]))
+        return lambda seed: {name: np.asarray(each) for name, each in found(objective.params, jax.random.PRNGKey(seed)).items()}
+    params = {name: value.detach().requires_grad_() for name, value in objective.params.items()}
+    leaves = list(params.values())
+
+    def drawn(seed: int) -> dict[str, np.ndarray]:
+        with in_pyro.engine.seeded(seed):
+            each = torch.autograd.grad(objective.loss(params, batch, None, 0.0)[0], leaves)
+        return {name: value.numpy() for name, value in zip(params, each, strict=True)}
+
+    return drawn
