@@ -31,7 +31,8 @@ RUNS, STARTS = "test_runs.py", "test_starts.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 NETWORK = "test_network_job.py"
 REFERENCE, SIMULATED = "test_reference.py", "test_simulated_calibration.py"
-RECIPE_OBJECTIVES = "test_recipe_objectives.py"
+RECIPE_OBJECTIVES, FILTER_NOISE, SHARED_ALPHA = "test_recipe_objectives.py", "test_filter_noise.py", "test_shared_alpha.py"
+PRIOR_VARIANCE = "test_prior_variance.py"
 GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
@@ -745,5 +746,27 @@ FAULTS = {
         'params["loc"]',
         "w_old is the weight itself, and the momentum has no effect",
         (RECIPE_OBJECTIVES, "-k", "step_before"),
+    ),
+    # --- gates of filters
+    "filters_and_channels_swapped": Fault(
+        "dense.py",
+        'IMAGE_AXES = ("height", "width", "in", "out")',
+        'IMAGE_AXES = ("height", "width", "out", "in")',
+        "a noise per channel of the input becomes one per filter",
+        (FILTER_NOISE, "-k", "layer_by_hand and pyro"),
+    ),
+    "fan_in_of_a_filter": Fault(
+        "models/lenet.py",
+        "height * width * images.shape[-1]",
+        "height * images.shape[-1]",
+        "the weights into a filter are those of all pixels of its kernel",
+        (FILTER_NOISE, "-k", "log_joint and pyro"),
+    ),
+    "gate_outside_of_the_block": Fault(
+        "models/resnet.py",
+        "hidden = hidden + nonlinearity(add_bias(product, bias))",
+        "hidden = nonlinearity(add_bias(hidden + product, bias))",
+        "the identity passes the block by, also of its nonlinearity",
+        (RESIDUAL, "-k", "gates_of_the_units and pyro"),
     ),
 }
