@@ -769,4 +769,47 @@ FAULTS = {
         "the identity passes the block by, also of its nonlinearity",
         (RESIDUAL, "-k", "gates_of_the_units and pyro"),
     ),
+    # --- a shared α, and γ as a point
+    "one_divergence_for_each_alpha": Fault(
+        "pyro/variational.py",
+        "return p.prior.divergence_at(q.log_alpha).expand(q.batch_shape)",
+        "return p.prior.divergence_at(q.log_alpha) / q.log_alpha.new_ones(q.batch_shape).sum() * q.log_alpha.numel()",
+        "the divergence of an α that weights share counts once for each of them",
+        (SHARED_ALPHA, "-k", "by_hand and pyro and in"),
+    ),
+    "alpha_for_its_root": Fault(
+        "numpyro/variational.py",
+        "jnp.exp(0.5 * log_alpha) * jnp.abs(loc)",
+        "jnp.exp(log_alpha) * jnp.abs(loc)",
+        "α θ² is the variance, not α θ the standard deviation",
+        (SHARED_ALPHA, "-k", "by_hand and numpyro"),
+    ),
+    "mask_of_a_shared_alpha_by_the_variance": Fault(
+        "pyro/variational.py",
+        "return self.log_alpha.detach() <= above\n",
+        "return 2.0 * torch.log(self.scale.detach()) <= above\n",
+        "what is masked is said by α, not by the variance",
+        (SHARED_ALPHA, "-k", "masked and pyro"),
+    ),
+    "gamma_for_its_root": Fault(
+        "guides/prior_variance.py",
+        "prior_scale=xp.exp(0.5 * log_gamma)",
+        "prior_scale=xp.exp(log_gamma)",
+        "γ is a variance",
+        (PRIOR_VARIANCE, "-k", "plugged and pyro"),
+    ),
+    "gamma_without_bounds": Fault(
+        "guides/prior_variance.py",
+        "return clip(xp, log_gamma, low, high)",
+        "return log_gamma + 0.0 * (low == high)",
+        "γ is held within the prior's bounds",
+        (PRIOR_VARIANCE, "-k", "plugged and pyro"),
+    ),
+    "bounds_of_gamma_without_the_layers_scale": Fault(
+        "inference/vbd.py",
+        "site.prior.scaled(site.scale)",
+        "site.prior.scaled(None)",
+        "the bounds of γ take the layer's scale squared",
+        (PRIOR_VARIANCE, "-k", "bounds_take"),
+    ),
 }
