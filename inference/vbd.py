@@ -2,7 +2,8 @@
 
     minimize (N/B) Σ_batch E_q[−log p(y | w)] + Σ_w ½ log(1 + θ²/σ²)
 
-With γ* = θ² + σ² put in, its divergence is what stands there (collapsed). For one weight the optimum is the non-negative garrote.
+With γ* = θ² + σ² put in, its divergence is what stands there (collapsed). With γ as a point of the guide (gamma="point") it is
+Σ_w KL(N(θ, σ²) ‖ N(0, γ)), whose least value over γ is the same. For one weight the optimum is the non-negative garrote.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scalemix.guided import GuideSettings, fit_guide, refuse_unless
-from scalemix.guides import Component, Gaussian, Point, Target
+from scalemix.guides import Component, Gaussian, Point, PriorVariance, Target
 from scalemix.posterior import Posterior
 from scalemix.priors import GaussianUniformMaximized
 from scalemix.runs import Structure
@@ -34,12 +35,20 @@ class Settings(GuideSettings):
         log_variance: first value of log σ².
         mask_above: weights whose log α = log σ² − log θ² is above this number are 0 already during training (3 is a dropout rate of .953);
             ``None``: none. Without it weights that should vanish keep wandering, and short runs end several times larger.
+        gamma: "collapsed", each γ at its best value at every step, or "point", a parameter that is trained with the others, within the
+            bounds of the prior. Both have one optimum; the second has a third more parameters and takes longer to get there.
 
     Raises: ValueError for a number or a choice out of range.
     """
 
     log_variance: float = -10
     mask_above: float | None = None
+    gamma: str = "collapsed"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gamma not in ("collapsed", "point"):
+            raise ValueError(f"Settings(gamma={self.gamma!r}): give 'collapsed' or 'point'")
 
 
 def fit(
@@ -64,19 +73,29 @@ def fit(
         num_data: the size of the whole data set if ``data`` is a part of it.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
-    Returns: draws of the guide; ``posterior.params`` has ``w1_loc``, ``w1_log_variance``, …. It is empirical Bayes for γ, no posterior.
+    Returns: draws of the guide; ``posterior.params`` has ``w1_loc``, ``w1_log_variance``, …, with gamma="point" ``w1_log_gamma``. It is
+        empirical Bayes for γ, no posterior.
 
     Raises: ValueError for a model with another prior, naming the recipe that treats it, and for data that are not finite numbers.
     """
     settings = Settings() if settings is None else settings
     kind = type(GaussianUniformMaximized())
+    bounds: dict[str, tuple[float, float]] = {}
 
     def check(structure: Structure) -> list[str]:
-        refuse_unless(lambda prior: isinstance(prior, kind), structure, "vbd", "weights with the prior sm.GaussianUniformMaximized()")
+        weights = refuse_unless(
+            lambda prior: isinstance(prior, kind), structure, "vbd", "weights with the prior sm.GaussianUniformMaximized()"
+        )
+        for name, site in weights.items():
+            prior = site.prior.scaled(site.scale)  # type: ignore[union-attr]
+            bounds[name] = prior.low, prior.high  # type: ignore[attr-defined]
         return ["empirical Bayes: the prior variance of each weight is a point, put where the objective is least"]
 
     def choose(target: Target) -> Component:
         if target.role == "weight":
+            if settings.gamma == "point":
+                low, high = bounds[target.site]
+                return PriorVariance(log_variance=settings.log_variance, mask_above=settings.mask_above, low=low, high=high)
             return Gaussian(log_variance=settings.log_variance, mask_above=settings.mask_above)
         return Point()
 

@@ -1,4 +1,4 @@
-"""VIBNet: a gate N(μ, σ²) on each input unit of a layer, drawn anew for each row; weights are points.
+"""VIBNet: a gate N(μ, σ²) on each input unit or channel of a layer, drawn anew for each row; weights are points.
 
     minimize (1/N) Σ E[−log p(y | W, ξ)] + kl_scale · Σ_layers layer_weight · Σ_units ½ log(1 + μ²/σ²)        (times N: nats)
 
@@ -78,7 +78,8 @@ def fit(
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         model: ``model(ppl, *data)`` whose gates have the law ``noise.Bottleneck()``, e.g. ``functools.partial(scalemix.models.mlp,
-            noise_on="input", noise_plate="example", prior=sm.ScaleMixture(noise.Bottleneck().per("in")))``: inputs are gated too.
+            noise_on="input", noise_plate="example", prior=sm.ScaleMixture(noise.Bottleneck().per("in")))``: inputs are gated too. Of
+            ``scalemix.models.lenet``, with flatten=False, gates are one per filter, for all its pixels.
         data: arrays, data frames or dicts of arrays; the last one is the outcome.
         seed: a whole number; the same seed gives the same fit.
         settings: how; ``None`` for the defaults.

@@ -35,6 +35,9 @@ def lenet(
     pooling: str = "max",
     parametrization: Parametrization = None,
     scale_by_fan_in: bool = True,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+    flatten: bool = True,
 ) -> Any:
     """Convolutions hₗ = pool(activation(hₗ₋₁ * wₗ + bₗ)) without padding, then dense layers as in ``mlp``; wₗ ~ prior / √fan_in.
 
@@ -57,13 +60,23 @@ def lenet(
         pooling: "max" or "mean", over patches of 2 × 2.
         parametrization: of the weights: "expanded", "hierarchical", "marginal" or a dict (``ppl.weight``).
         scale_by_fan_in: divide each weight's scale by √fan_in, which is kernel² channels for a convolution.
+        noise_on: "weight", "input" or "output": where the noise is applied; the log joint is the same. On the input of a convolution a
+            noise per ("in",) is one for all pixels of a channel, on its output per ("out",) one for all of a filter (``ppl.convolution``).
+        noise_plate: "global", one noise for all images, or "example", a fresh one per image, as dropout training draws it.
+        flatten: the first dense layer's weight has the axes ("in", "out"), and a noise per ("in",) is one per pixel and channel. False: it
+            has ("height", "width", "in", "out"), and the noise is one per filter of the last convolution (VIBNet's gates).
 
-    Sites: w1, b1, …, convolutions first, of shape (kernel, kernel, in, out) and (out,), then (fan_in, fan_out); sigma; y. Returns y.
+    Sites: w1, b1, …, convolutions first, of shape (kernel, kernel, in, out) and (out,), then (fan_in, fan_out), the first of them
+    (height, width, in, fan_out) with flatten=False; sigma; y. Returns y.
 
     Raises: ValueError if x is not (n, height, width, channel) or too small, y not (n,), an option is unknown, or a pattern of ``prior``
         matches no weight.
 
     Source: Nalisnick and Smyth (2018), eq. 21–22 (a noise per kernel slice), 23 (per filter) and 24–25 (both).
+
+    Example:
+        >>> gates = sm.ScaleMixture(noise.Bottleneck().per("in"))
+        >>> model = partial(lenet, prior=gates, noise_on="input", noise_plate="example", flatten=False)  # for inference.vib
     """
     if x.ndim != 4:
         raise ValueError(f"x has shape {tuple(x.shape)}: give images of shape (n, height, width, channel), e.g. x[..., None]")
@@ -74,25 +87,33 @@ def lenet(
     num_layers = len(filters) + len(widths) + 1
     sites = [f"w{layer}" for layer in range(1, num_layers + 1)]
 
-    def weights(layer: int, shape: tuple[int, ...], axes: tuple[str, ...], fan_in: int) -> tuple[Any, Any]:
-        site, scale = sites[layer], fan_in**-0.5 if scale_by_fan_in else None
-        w = ppl.weight(site, shape, prior_for(prior, site, sites), axes=axes, parametrization=parametrization, scale=scale)
-        return w, ppl.weight(f"b{layer + 1}", shape[-1:], bias_prior, axes=("out",))
+    def options(layer: int, fan_in: int) -> dict[str, Any]:
+        scale = fan_in**-0.5 if scale_by_fan_in else None
+        return {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+
+    def convolved(layer: int, images: Any, fan_out: int, size: int | tuple[int, int]) -> Any:
+        height, width = (size, size) if isinstance(size, int) else size
+        more = options(layer, height * width * images.shape[-1])
+        out = ppl.convolution(sites[layer], images, fan_out, prior_for(prior, sites[layer], sites), kernel=size, **more)
+        return add_bias(out, ppl.weight(f"b{layer + 1}", (fan_out,), bias_prior, axes=("out",)), pixel_axes=2)
 
     hidden = x
     for layer, fan_out in enumerate(filters):
-        height, width, fan_in = hidden.shape[-3:]
+        height, width = hidden.shape[-3:-1]
         if min(height, width) <= kernel:
             raise ValueError(
                 f"the images are {height} × {width} before convolution {layer + 1} with kernel={kernel} and pooling by 2: "
                 "give larger images, a smaller kernel or fewer filters="
             )
-        w, b = weights(layer, (kernel, kernel, fan_in, fan_out), ("height", "width", "in", "out"), kernel**2 * fan_in)
-        hidden = pool2d(ppl, nonlinearity(ppl.conv2d(hidden, w, b)), how=pooling)
-    hidden = hidden.reshape((*hidden.shape[:-3], -1))
+        hidden = pool2d(ppl, nonlinearity(convolved(layer, hidden, fan_out, kernel)), how=pooling)
+    hidden = hidden if not flatten else hidden.reshape((*hidden.shape[:-3], -1))
     for layer, fan_out in enumerate((*widths, num_outputs), start=len(filters)):
-        w, b = weights(layer, (hidden.shape[-1], fan_out), ("in", "out"), hidden.shape[-1])
-        hidden = add_bias(ppl.linear(hidden, w), b)
+        if layer == len(filters) and not flatten:
+            hidden = convolved(layer, hidden, fan_out, tuple(hidden.shape[-3:-1]))[..., 0, 0, :]
+        else:
+            weight_prior = prior_for(prior, sites[layer], sites)
+            product = ppl.dense(sites[layer], hidden, fan_out, weight_prior, **options(layer, hidden.shape[-1]))
+            hidden = add_bias(product, ppl.weight(f"b{layer + 1}", (fan_out,), bias_prior, axes=("out",)))
         if layer + 1 < num_layers:
             hidden = nonlinearity(hidden)
     output = hidden[..., 0] if num_outputs == 1 else hidden

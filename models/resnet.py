@@ -39,6 +39,8 @@ def resnet(
     scale_by_fan_in: bool = True,
     position: str = "pre",
     scale_bias: bool = True,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
 ) -> Any:
     """h₀ = x w_in + b_in, hₗ = hₗ₋₁ + blockₗ(hₗ₋₁), y ~ likelihood(h_L w_out + b_out); wₗ = τₗ vₗ ~ prior / √width.
 
@@ -67,11 +69,13 @@ def resnet(
         scale_by_fan_in: divide each weight's scale by √fan_in.
         position: of τₗ, "pre" or "post" the activation, as above.
         scale_bias: multiply the bias of a block by τₗ as its weights are, so that τₗ = 0 switches the block off.
+        noise_on: of the blocks, "weight", "input" or "output": where the noise is applied (``ppl.dense``); on the last two per unit.
+        noise_plate: "global", one noise for all rows, or "example", a fresh one per row (``ppl.dense``).
 
     Sites: w_in, b_in, w1, b1, …, w_out, b_out (and w1_noise, …), axes ("in", "out") and ("out",); sigma; y. Returns y.
 
     Raises: ValueError if x is not (n, p), y not (n,), an option is unknown, a pattern of ``prior`` matches no block, or τₗ is wanted apart
-        from the weight and has been integrated out or is bounded by a slab.
+        from the weight and has been integrated out, is bounded by a slab or is on the activation.
 
     Source: Nalisnick and Smyth (2018), eq. 13–15; stochastic depth, Huang et al. (2016).
     """
@@ -94,13 +98,28 @@ def resnet(
 
     hidden = dense("in", x, width)
     for site in sites:
-        scale = width**-0.5 if scale_by_fan_in else None
-        parts = split_weight(ppl, site, (width, width), prior_for(prior, site, sites), parametrization=parametrization, scale=scale)
+        block_prior = prior_for(prior, site, sites)
+        options = {"parametrization": parametrization, "scale": width**-0.5 if scale_by_fan_in else None}
+        if (noise_on, noise_plate) != ("weight", "global"):
+            _check_units(site, block_prior, noise_on)
+            product = ppl.dense(site, hidden, width, block_prior, noise_on=noise_on, noise_plate=noise_plate, **options)
+            bias = ppl.weight(site.replace("w", "b"), (width,), bias_prior, axes=("out",))
+            hidden = hidden + nonlinearity(add_bias(product, bias))
+            continue
+        parts = split_weight(ppl, site, (width, width), block_prior, **options)
         bias = ppl.weight(site.replace("w", "b"), (width,), bias_prior, axes=("out",))
         hidden = hidden + _branch(ppl, site, hidden, parts, bias, nonlinearity, position, scale_bias)
     hidden = dense("out", hidden, num_outputs)
     output = hidden[..., 0] if num_outputs == 1 else hidden
     return sample_outcome(ppl, law, output, law.sigma(ppl), x, y)
+
+
+def _check_units(site: str, prior: ScaleMixture, noise_on: str) -> None:
+    if any(factor.axes == ("layer",) for factor in getattr(prior, "factors", ())):
+        raise ValueError(
+            f"noise_on={noise_on!r} of the block {site!r}: {prior} has a noise per ('layer',), which multiplies the bias too: give "
+            "noise_on='weight' and noise_plate='global', or a noise per ('in',) or ('out',) alone"
+        )
 
 
 def _branch(

@@ -31,7 +31,8 @@ RUNS, STARTS = "test_runs.py", "test_starts.py"
 DENSE, RESIDUAL, CONVOLUTION, RECURRENT = "test_dense.py", "test_resnet.py", "test_convolution.py", "test_recurrent.py"
 NETWORK = "test_network_job.py"
 REFERENCE, SIMULATED = "test_reference.py", "test_simulated_calibration.py"
-RECIPE_OBJECTIVES = "test_recipe_objectives.py"
+RECIPE_OBJECTIVES, FILTER_NOISE, SHARED_ALPHA = "test_recipe_objectives.py", "test_filter_noise.py", "test_shared_alpha.py"
+PRIOR_VARIANCE = "test_prior_variance.py"
 GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
@@ -759,5 +760,70 @@ FAULTS = {
         'params["loc"]',
         "w_old is the weight itself, and the momentum has no effect",
         (RECIPE_OBJECTIVES, "-k", "step_before"),
+    ),
+    # --- gates of filters
+    "filters_and_channels_swapped": Fault(
+        "dense.py",
+        'IMAGE_AXES = ("height", "width", "in", "out")',
+        'IMAGE_AXES = ("height", "width", "out", "in")',
+        "a noise per channel of the input becomes one per filter",
+        (FILTER_NOISE, "-k", "layer_by_hand and pyro"),
+    ),
+    "fan_in_of_a_filter": Fault(
+        "models/lenet.py",
+        "height * width * images.shape[-1]",
+        "height * images.shape[-1]",
+        "the weights into a filter are those of all pixels of its kernel",
+        (FILTER_NOISE, "-k", "log_joint and pyro"),
+    ),
+    "gate_outside_of_the_block": Fault(
+        "models/resnet.py",
+        "hidden = hidden + nonlinearity(add_bias(product, bias))",
+        "hidden = nonlinearity(add_bias(hidden + product, bias))",
+        "the identity passes the block by, also of its nonlinearity",
+        (RESIDUAL, "-k", "gates_of_the_units and pyro"),
+    ),
+    # --- a shared α, and γ as a point
+    "one_divergence_for_each_alpha": Fault(
+        "pyro/variational.py",
+        "return p.prior.divergence_at(q.log_alpha).expand(q.batch_shape)",
+        "return p.prior.divergence_at(q.log_alpha) / q.log_alpha.new_ones(q.batch_shape).sum() * q.log_alpha.numel()",
+        "the divergence of an α that weights share counts once for each of them",
+        (SHARED_ALPHA, "-k", "by_hand and pyro and in"),
+    ),
+    "alpha_for_its_root": Fault(
+        "numpyro/variational.py",
+        "jnp.exp(0.5 * log_alpha) * jnp.abs(loc)",
+        "jnp.exp(log_alpha) * jnp.abs(loc)",
+        "α θ² is the variance, not α θ the standard deviation",
+        (SHARED_ALPHA, "-k", "by_hand and numpyro"),
+    ),
+    "mask_of_a_shared_alpha_by_the_variance": Fault(
+        "pyro/variational.py",
+        "return self.log_alpha.detach() <= above\n",
+        "return 2.0 * torch.log(self.scale.detach()) <= above\n",
+        "what is masked is said by α, not by the variance",
+        (SHARED_ALPHA, "-k", "masked and pyro"),
+    ),
+    "gamma_for_its_root": Fault(
+        "guides/prior_variance.py",
+        "prior_scale=xp.exp(0.5 * log_gamma)",
+        "prior_scale=xp.exp(log_gamma)",
+        "γ is a variance",
+        (PRIOR_VARIANCE, "-k", "plugged and pyro"),
+    ),
+    "gamma_without_bounds": Fault(
+        "guides/prior_variance.py",
+        "return clip(xp, log_gamma, low, high)",
+        "return log_gamma + 0.0 * (low == high)",
+        "γ is held within the prior's bounds",
+        (PRIOR_VARIANCE, "-k", "plugged and pyro"),
+    ),
+    "bounds_of_gamma_without_the_layers_scale": Fault(
+        "inference/vbd.py",
+        "site.prior.scaled(site.scale)",
+        "site.prior.scaled(None)",
+        "the bounds of γ take the layer's scale squared",
+        (PRIOR_VARIANCE, "-k", "bounds_take"),
     ),
 }

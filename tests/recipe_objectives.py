@@ -40,8 +40,19 @@ LINEAR = partial(models.linear, prior=sm.SpikeAndSlab(0.3, 1.2, 0.1))
 UNITS = partial(models.mlp, widths=(2,), prior=sm.Horseshoe(0.5, per="in", slab_scale=2.0))
 NORMAL = partial(models.mlp, widths=(2,), prior=sm.Normal())
 
+
+def of_images(ppl: Any, x: Any, y: Any = None) -> Any:
+    """A convolution of 6 × 6 images that rows of three numbers make, its filters gated by image."""
+    wide = x[:, np.array([0, 1, 2, 0, 1, 2])]
+    gates = sm.ScaleMixture(noise.Bottleneck().per("in"))
+    options = {"filters": (2,), "kernel": 2, "widths": (), "num_outputs": 1, "likelihood": "gaussian", "activation": "tanh"}
+    images = (wide[:, :, None] * wide[:, None, :])[..., None]
+    return models.lenet(ppl, images, y, prior=gates, noise_on="input", noise_plate="example", flatten=False, **options)
+
+
 CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "vib": (vib, GATED, {"gamma": 0.03, "layer_weights": (1.2, 0.7), "mask_above": 3.0}),
+    "vib_filters": (vib, of_images, {}),
     "spike_slab": (spike_slab, partial(models.mlp, widths=(2,), prior=sm.SpikeAndSlab(0.3, 1.2, 0.1)), {}),
     "spike_slab_alternating": (spike_slab, LINEAR, {"method": "alternating", "local_reparametrization": True}),
     "horseshoe": (horseshoe, UNITS, {}),

@@ -62,8 +62,8 @@ SIGNATURES = {
     "scalemix.models.linear": "ppl x y= * prior parametrization=",
     "scalemix.models.logistic": "ppl x y= * prior parametrization=",
     "scalemix.models.mlp": "ppl x y= * prior widths num_outputs= likelihood= noise_on= noise_plate=",
-    "scalemix.models.resnet": "ppl x y= * prior width= num_blocks= position= scale_bias=",
-    "scalemix.models.lenet": "ppl x y= * prior filters= kernel= widths= num_outputs= pooling=",
+    "scalemix.models.resnet": "ppl x y= * prior width= num_blocks= position= scale_bias= noise_on= noise_plate=",
+    "scalemix.models.lenet": "ppl x y= * prior filters= kernel= widths= num_outputs= pooling= noise_on= noise_plate= flatten=",
     "scalemix.models.lstm": "ppl x y= * prior width= recurrent_prior= noise_plate=",
     "scalemix.inference.nuts.fit": "ppl model *data seed settings= num_data=",
     "scalemix.inference.svi.fit": "ppl model *data guide seed settings= num_data=",
@@ -76,6 +76,7 @@ SIGNATURES = {
     "scalemix.numpyro.linear": "h w b=",
     "scalemix.numpyro.dense": "name h num_outputs prior * parametrization= scale= noise_on= noise_plate=",
     "scalemix.numpyro.conv2d": "x w b= * stride= padding=",
+    "scalemix.numpyro.convolution": "name x num_outputs prior * kernel stride= padding= scale= noise_on= noise_plate=",
     "scalemix.numpyro.scan": "step init xs",
 }
 

@@ -37,7 +37,7 @@ def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     given_every_noise(monkeypatch)
 
 
-FAST = ("vib", "spike_slab_alternating")
+FAST = ("vib_filters", "spike_slab_alternating")
 PARITY = [
     *(pytest.param(case, "float64", 1e-9, marks=() if case in FAST else pytest.mark.slow) for case in CASES),
     pytest.param("vib", "float32", 1e-5, marks=pytest.mark.slow),

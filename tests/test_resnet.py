@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plain_models import LANGUAGES
+from plain_models import LANGUAGES, run
 from scipy import special, stats
 
 import scalemix.numpyro as in_numpyro
@@ -116,7 +116,25 @@ def test_forms_are_one_model(ppl: Any) -> None:
     np.testing.assert_allclose(found + jacobian, _log_joint(ppl, ADD, draws), rtol=1e-10)
 
 
+def test_gates_of_the_units_of_a_block_for_each_row(ppl: Any) -> None:
+    """hₗ = hₗ₋₁ + f((hₗ₋₁∘ξ) wₗ + bₗ) with a ξ per row and unit, for VIBNet; without it the model is the one with noise on the weight."""
+    prior = ScaleMixture(noise.Gaussian(1.0, 0.4).per("in"))
+    options = {"prior": prior, "width": WIDTH, "num_blocks": 1, "parametrization": "expanded"}
+    model = partial(models.resnet, noise_on="input", noise_plate="example", **options)
+    v, log_probs = run(ppl.name, lambda: model(ppl, ppl.array(X), ppl.array(Y)))
+    assert v["w1_noise"].shape == (5, WIDTH)
+    h = X @ v["w_in"] + v["b_in"]
+    h = h + np.maximum((h * v["w1_noise"]) @ v["w1"] + v["b1"], 0.0)
+    np.testing.assert_allclose(log_probs["y"], stats.norm.logpdf(Y, (h @ v["w_out"] + v["b_out"])[:, 0], v["sigma"]).sum(), rtol=1e-10)
+    if ppl is in_numpyro:
+        return  # the two languages agree elsewhere, and each program is compiled anew
+    draws = _draws(ppl, prior, num_blocks=1)
+    on_weight, on_input = (_log_joint(ppl, prior, draws, num_blocks=1, noise_on=on) for on in ("weight", "input"))
+    np.testing.assert_allclose(on_input, on_weight, rtol=1e-11)
+
+
 REFUSED = {
+    "depth on the activation": ({"noise_on": "input"}, "noise_on='weight' and noise_plate='global'"),
     "position": ({"position": "inside"}, "'pre'"),
     "unscaled bias": ({"position": "post", "scale_bias": False}, "needs position='pre'"),
     "centered": ({"position": "post", "parametrization": "hierarchical"}, "use parametrization='expanded'"),

@@ -1,4 +1,4 @@
-"""A dense layer whose noise is applied to the weight or to the activation, once for the whole data set or once per example.
+"""A layer whose noise is applied to the weight or to the activation, once for the whole data set or once per example.
 
 With w = ξ∘z the pre-activation h w is, to rounding, what dropout code computes by scaling activations instead of weights:
 
@@ -6,12 +6,15 @@ With w = ξ∘z the pre-activation h w is, to rounding, what dropout code comput
     noise_on="input"    (h∘ξ) z     ξ per ("in",) or ("layer",)
     noise_on="output"   (h z)∘ξ     ξ per ("out",) or ("layer",)
 
+So for a dense layer, whose h w is a product of matrices, and for a convolution, where ξ per ("in",) is one for all pixels of a channel.
+
 One ξ for all rows (``noise_plate="global"``) is the Bayesian model. A fresh ξ for each row (``"example"``) is what dropout training draws;
 it is another model, in which w is not random given z and the marginal likelihood is a product over rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from scalemix.lower import Parts, Site, hyper_sites, noise_site, record_site, split_weight, weight
@@ -21,9 +24,10 @@ from scalemix.priors import ScaleMixture
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["dense", "layer_noise", "split_per_example"]
+__all__ = ["convolution", "dense", "layer_noise", "split_per_example"]
 
 AXES = ("in", "out")
+IMAGE_AXES = ("height", "width", "in", "out")
 APPLIED_TO = {"input": "in", "output": "out"}
 
 
@@ -40,25 +44,74 @@ def dense(
     noise_plate: str = "global",
 ) -> Any:
     """Pre-activations h w under a prior; the contract is at ``scalemix.language.PPL.dense``."""
+    options = {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+    return _layer(ppl, name, h, (h.shape[-1], num_outputs), prior, AXES, ppl.linear, **options)
+
+
+def convolution(
+    ppl: PPL,
+    name: str,
+    x: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    kernel: int | tuple[int, int],
+    stride: int = 1,
+    padding: int = 0,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    """x * w under a prior; the contract is at ``scalemix.language.PPL.convolution``."""
+    height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+    if x.ndim < 4 or any(size + 2 * padding < length for size, length in zip(x.shape[-3:-1], (height, width), strict=True)):
+        raise ValueError(
+            f"the convolution {name!r} has x of shape {tuple(x.shape)}, kernel={kernel} and padding={padding}: give images "
+            "(n, height, width, channel), with the padding no smaller than the kernel"
+        )
+
+    def convolve(x: Any, w: Any) -> Any:
+        return ppl.conv2d(x, w, stride=stride, padding=padding)
+
+    options = {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+    return _layer(ppl, name, x, (height, width, x.shape[-1], num_outputs), prior, IMAGE_AXES, convolve, **options)
+
+
+def _layer(
+    ppl: PPL,
+    name: str,
+    h: Any,
+    shape: tuple[int, ...],
+    prior: ScaleMixture,
+    axes: tuple[str, ...],
+    apply: Callable[[Any, Any], Any],
+    *,
+    parametrization: Parametrization,
+    scale: Any,
+    noise_on: str,
+    noise_plate: str,
+) -> Any:
+    """``apply(h, w)``, linear in h and in w, for a weight of that ``shape``; a row of h has one axis less than w, and "in" last."""
     if noise_on not in ("weight", *APPLIED_TO):
         raise ValueError(f"noise_on={noise_on!r} of {name!r}: give 'weight', 'input' or 'output'")
     if noise_plate not in ("global", "example"):
         raise ValueError(f"noise_plate={noise_plate!r} of {name!r}: give 'global' or 'example'")
+    form = {"axes": axes, "parametrization": parametrization, "scale": scale}
     if noise_on == "weight":
         if noise_plate == "example":
             raise ValueError(
                 f"noise_plate='example' of {name!r} draws a noise per row, which no weight holds: give noise_on='input' or 'output'"
             )
-        w = weight(ppl, name, (h.shape[-1], num_outputs), prior, parametrization=parametrization, scale=scale)
-        return ppl.linear(h, w)
-    plan = make_plan(prior, (h.shape[-1], num_outputs), AXES, parametrization)
+        return apply(h, weight(ppl, name, shape, prior, **form))
+    plan = make_plan(prior, shape, axes, parametrization)
     _check(name, prior, plan, noise_on)
     if noise_plate == "example":
-        rows = h[(0,) * (h.ndim - 2)]
-        z, noises = split_per_example(ppl, name, rows, plan.shape, prior, parametrization=parametrization, scale=scale)
-        return _applied(ppl, h, z, noises, noise_on)
-    parts = split_weight(ppl, name, plan.shape, prior, parametrization=parametrization, scale=scale)
-    return _applied(ppl, h, parts.base, [*parts.noises, *parts.rest], noise_on)
+        rows = h[(0,) * (h.ndim - len(axes))]  # without draws in front
+        z, noises = split_per_example(ppl, name, rows, plan.shape, prior, **form)
+        return _applied(apply, h, z, noises, noise_on)
+    parts = split_weight(ppl, name, plan.shape, prior, **form)
+    return _applied(apply, h, parts.base, [*parts.noises, *parts.rest], noise_on)
 
 
 def layer_noise(name: str, parts: Parts, *, apart: bool) -> tuple[Any | None, Any]:
@@ -129,13 +182,13 @@ def split_per_example(
     return z, noises
 
 
-def _applied(ppl: PPL, h: Any, z: Any, factors: list[Any], noise_on: str) -> Any:
+def _applied(apply: Callable[[Any, Any], Any], h: Any, z: Any, factors: list[Any], noise_on: str) -> Any:
     """(h∘ξ) z or (h z)∘ξ; each ξ broadcasts against the weight, so one of its last two axes has size 1 and is dropped."""
     if noise_on == "input":
         for xi in factors:
             h = h * _without(xi, -1)
-        return ppl.linear(h, z)
-    output = ppl.linear(h, z)
+        return apply(h, z)
+    output = apply(h, z)
     for xi in factors:
         output = output * _without(xi, -2)
     return output

@@ -175,6 +175,42 @@ class PPL(Protocol):
         """
         ...
 
+    def convolution(
+        self,
+        name: str,
+        x: Any,
+        num_outputs: int,
+        prior: ScaleMixture,
+        *,
+        kernel: int | tuple[int, int],
+        stride: int = 1,
+        padding: int = 0,
+        parametrization: Parametrization = None,
+        scale: Any = None,
+        noise_on: str = "weight",
+        noise_plate: str = "global",
+    ) -> Any:
+        """``conv2d`` of images x ``(*, n, height, width, in)`` by a weight w (kernel, kernel, in, num_outputs) with a scale-mixture prior.
+
+        Args:
+            name, prior, parametrization, scale: as for ``weight``; the axes of w are ("height", "width", "in", "out").
+            x: the layer's input, one image per case.
+            num_outputs: filters.
+            kernel: height and width of each, one number or two.
+            stride, padding: as for ``conv2d``.
+            noise_on, noise_plate: as for ``dense``. A noise per ("in",) on the input is one for all pixels of a channel, per ("out",) on
+                the output one for all of a filter's; with noise_plate="example" a fresh one for each image (spatial dropout).
+
+        Sites: those of ``dense``.
+
+        Returns: ``(*, n, height, width, num_outputs)``.
+
+        Raises: ValueError if x is not images or smaller than the kernel, and as for ``dense``.
+
+        Source: Tompson et al. (2015), section 3.2 (spatial dropout); Dai, Zhu and Wipf (2018), section 3.1 (a gate per filter).
+        """
+        ...
+
     def distribution(self, prior: ScaleMixture, shape: int | Sequence[int], *, axes: Sequence[str] | None = None) -> Any:
         """The law of a weight under ``prior``, its noise integrated out, as a distribution of the language with event shape ``shape``.
 

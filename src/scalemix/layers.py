@@ -39,9 +39,13 @@ def linear(h: Any, w: Any, b: Any | None = None) -> Any:
     return out if b is None else out + b
 
 
-def add_bias(h: Any, b: Any, scale: Any = None) -> Any:
-    """h + scale · b with h (*, n, out), b (out,), or one b per draw, (*, out) or (*, 1, out); scale a scalar or (*, 1, 1)."""
-    b = b[..., None, :] if 1 < b.ndim == h.ndim - 1 else b
+def add_bias(h: Any, b: Any, scale: Any = None, *, pixel_axes: int = 0) -> Any:
+    """h + scale · b with h (*, n, out), b (out,), or one b per draw, (*, out) or (*, 1, out); scale a scalar or (*, 1, 1).
+
+    With ``pixel_axes=2`` h is (*, n, height, width, out).
+    """
+    b = b[..., None, :] if 1 < b.ndim == h.ndim - pixel_axes - 1 else b
+    b = b[(..., *(None,) * pixel_axes, slice(None))] if b.ndim > 1 else b
     return h + (b if scale is None else scale * b)
 
 
@@ -57,11 +61,9 @@ def conv2d(convolve: Callable[[Any, Any], Any], vmap: Callable[..., Any], x: Any
         )
     if isinstance(w, Unsampled):
         out = w.through(lambda x, w: conv2d(convolve, vmap, x, w, None), x)
-        return out if b is None else out + b
+        return out if b is None else add_bias(out, b, pixel_axes=2)
     if w.ndim > 5 and w.shape[-5] == 1:
         w = w.squeeze(-5)
-    elif b is not None and w.ndim > 4 and b.ndim == w.ndim - 3:
-        b = b[..., None, :]
     draws = tuple(w.shape[:-4])
     if not draws:
         rows = tuple(x.shape[:-3])
@@ -72,9 +74,7 @@ def conv2d(convolve: Callable[[Any, Any], Any], vmap: Callable[..., Any], x: Any
         flat = x.reshape((-1, *x.shape[-4:])) if batched else x
         out = vmap(convolve, (0 if batched else None, 0))(flat, w.reshape((-1, *w.shape[-4:])))
         out = out.reshape((*draws, *out.shape[1:]))
-    if b is None:
-        return out
-    return out + (b[..., None, None, :] if b.ndim > 1 else b)
+    return out if b is None else add_bias(out, b, pixel_axes=2)
 
 
 def pool2d(ppl: PPL, x: Any, size: int = 2, how: str = "max") -> Any:

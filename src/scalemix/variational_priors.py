@@ -42,6 +42,13 @@ class VariationalPrior:
         """
         raise TypeError(f"{type(self).__name__} does not say its divergence: define divergence(mean, scale)")
 
+    def divergence_at(self, log_alpha: Any) -> Any:
+        """D(N(θ, α θ²)) where it depends on α alone, elementwise, of log α as an array of any language.
+
+        Raises: NotImplementedError for a prior that has no such form.
+        """
+        raise NotImplementedError(f"the divergence of {self} is no function of α alone: let each weight have a variance of its own")
+
     def log_density(self, xp: Any, w: Any) -> Any:
         """log p(w) of a plain array ``w`` up to a constant, in the array functions ``xp``; 0 where a point has none of its own."""
         return 0.0 * w
@@ -63,7 +70,10 @@ class _LogUniform(VariationalPrior):
     method: str = "exact"
 
     def divergence(self, mean: Any, scale: Any) -> Any:
-        return divergences.log_uniform(divergences.log_alpha(mean, scale), self.method)
+        return self.divergence_at(divergences.log_alpha(mean, scale))
+
+    def divergence_at(self, log_alpha: Any) -> Any:
+        return divergences.log_uniform(log_alpha, self.method)
 
     def log_density(self, xp: Any, w: Any) -> Any:
         return -xp.log(xp.abs(w))
@@ -79,6 +89,9 @@ class _GaussianUniformMaximized(VariationalPrior):
 
     def divergence(self, mean: Any, scale: Any) -> Any:
         return divergences.bounded_gaussian_uniform(mean, scale, low=self.low, high=self.high)
+
+    def divergence_at(self, log_alpha: Any) -> Any:
+        return divergences.gaussian_uniform(log_alpha) if (self.low, self.high) == (0.0, math.inf) else super().divergence_at(log_alpha)
 
     def scaled(self, scale: float | None) -> VariationalPrior:
         return self if scale is None else dataclasses.replace(self, low=self.low * scale**2, high=self.high * scale**2)

@@ -9,8 +9,24 @@ from scalemix.guides.gate import Gate
 from scalemix.guides.gaussian import Gaussian
 from scalemix.guides.guide import Guide
 from scalemix.guides.log_normal import LogNormal
+from scalemix.guides.multiplicative import Multiplicative
 from scalemix.guides.point import Point
+from scalemix.guides.prior_variance import PriorVariance
 from scalemix.guides.selective_point import SelectivePoint
 from scalemix.guides.spike_slab import SpikeSlab
 
-__all__ = ["Component", "Concrete", "FromPrior", "Gate", "Gaussian", "Guide", "LogNormal", "Point", "SelectivePoint", "SpikeSlab", "Target"]
+__all__ = [
+    "Component",
+    "Concrete",
+    "FromPrior",
+    "Gate",
+    "Gaussian",
+    "Guide",
+    "LogNormal",
+    "Multiplicative",
+    "Point",
+    "PriorVariance",
+    "SelectivePoint",
+    "SpikeSlab",
+    "Target",
+]

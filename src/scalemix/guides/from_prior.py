@@ -18,13 +18,13 @@ __all__ = ["FromPrior"]
 
 @dataclass(frozen=True)
 class FromPrior(Component):
-    """q(ξ) = p(ξ): no parameters (Nalisnick and Smyth, 2018, eq. 3 and 9). For the noises of ``ppl.weight`` and ``ppl.dense``."""
+    """q(ξ) = p(ξ): no parameters (Nalisnick and Smyth, 2018, eq. 3 and 9). For the noises of ``ppl.weight`` and of layers."""
 
     divergence: ClassVar[str] = "prior"
 
     def refusal(self, target: Target) -> str | None:
         if target.noise is None:
-            return "it is no noise of ppl.weight or ppl.dense, whose law would be known"
+            return "it is no noise of ppl.weight or of a layer, whose law would be known"
         return f"the law {target.noise} has hyper-parameters that are sites themselves" if target.noise.hyper_laws else None
 
     def sample(self, ppl: PPL, target: Target, param: Callable[[str], Any], data: tuple, lazy: bool) -> Any:

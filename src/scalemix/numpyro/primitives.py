@@ -25,6 +25,7 @@ __all__ = [
     "broadcast_to",
     "clip",
     "conv2d",
+    "convolution",
     "data_plate",
     "dense",
     "deterministic",
@@ -95,6 +96,24 @@ def dense(
     return dense_layer.dense(_ppl(), name, h, num_outputs, prior, **options)
 
 
+def convolution(
+    name: str,
+    x: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    kernel: int | tuple[int, int],
+    stride: int = 1,
+    padding: int = 0,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    options = {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+    return dense_layer.convolution(_ppl(), name, x, num_outputs, prior, kernel=kernel, stride=stride, padding=padding, **options)
+
+
 def conv2d(x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
     def convolve(x: Any, w: Any) -> Any:
         sides = ((padding, padding), (padding, padding))
@@ -138,5 +157,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return log_joint
 
 
-for _function in (weight, dense, conv2d, scan, distribution, deterministic, data_plate, log_density, full):
+for _function in (weight, dense, convolution, conv2d, scan, distribution, deterministic, data_plate, log_density, full):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

@@ -17,7 +17,7 @@ from scalemix.numpyro.distributions import dist
 from scalemix.variational_priors import VariationalPrior
 from scalemix.variational_scope import current_scope
 
-__all__ = ["VariationalLaw", "WeightNormal", "kl_divergence", "standard_normal"]
+__all__ = ["MultiplicativeNormal", "VariationalLaw", "WeightNormal", "kl_divergence", "standard_normal"]
 
 
 def standard_normal(key: Any, like: Any) -> jax.Array:
@@ -55,8 +55,7 @@ class WeightNormal(numpyro_dist.Normal):
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> Any:
         loc, scale = self.loc, self.scale
         if self.mask_above is not None:
-            log_variance, size = jax.lax.stop_gradient((self.log_variance, jnp.abs(loc)))
-            kept = log_variance <= self.mask_above + 2.0 * jnp.log(size)
+            kept = self._kept(self.mask_above)
             loc, scale = loc * kept, scale * kept
         if self.lazy and not sample_shape:
             uses = count()
@@ -65,6 +64,23 @@ class WeightNormal(numpyro_dist.Normal):
 
     def log_prob(self, value: Any) -> jax.Array:
         return super().log_prob(value.drawn() if isinstance(value, Unsampled) else value)
+
+    def _kept(self, above: float) -> jax.Array:
+        log_variance, size = jax.lax.stop_gradient((self.log_variance, jnp.abs(self.loc)))
+        return log_variance <= above + 2.0 * jnp.log(size)
+
+
+class MultiplicativeNormal(WeightNormal):
+    """N(loc, e^log_alpha loc²) of a guide's weights, else as ``WeightNormal``; the shape of ``log_alpha`` broadcasts to that of ``loc``."""
+
+    pytree_data_fields = ("log_alpha",)
+
+    def __init__(self, loc: Any, log_alpha: Any, *, lazy: bool = False, mask_above: float | None = None, validate_args: Any = None) -> None:
+        self.log_alpha, self.lazy, self.mask_above = log_alpha, lazy, mask_above
+        numpyro_dist.Normal.__init__(self, loc, jnp.exp(0.5 * log_alpha) * jnp.abs(loc), validate_args=False)
+
+    def _kept(self, above: float) -> jax.Array:
+        return jax.lax.stop_gradient(self.log_alpha) <= above
 
 
 class VariationalLaw(numpyro_dist.Distribution):
@@ -97,4 +113,9 @@ def _divergence(q: Any, p: VariationalLaw) -> jax.Array:
     return p.prior.divergence(q.loc, q.scale)
 
 
-dist.WeightNormal, dist.VariationalLaw = WeightNormal, VariationalLaw
+@kl_divergence.register(MultiplicativeNormal, VariationalLaw)
+def _divergence_of_multiplicative(q: Any, p: VariationalLaw) -> jax.Array:
+    return jnp.broadcast_to(p.prior.divergence_at(q.log_alpha), q.batch_shape)
+
+
+dist.WeightNormal, dist.MultiplicativeNormal, dist.VariationalLaw = WeightNormal, MultiplicativeNormal, VariationalLaw

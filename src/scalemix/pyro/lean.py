@@ -116,6 +116,9 @@ class Lean:
     def dense(self, name: str, h: Any, num_outputs: int, prior: Any, **options: Any) -> Any:
         return dense_layer.dense(self, name, h, num_outputs, prior, **options)  # type: ignore[arg-type]
 
+    def convolution(self, name: str, x: Any, num_outputs: int, prior: Any, **options: Any) -> Any:
+        return dense_layer.convolution(self, name, x, num_outputs, prior, **options)  # type: ignore[arg-type]
+
     def run(self, guide: Callable[..., Any], model: Callable[..., Any], batch: tuple) -> Terms:
         """Run both; the terms of the objective."""
         guide(self, *batch)

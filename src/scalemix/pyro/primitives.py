@@ -23,6 +23,7 @@ __all__ = [
     "broadcast_to",
     "clip",
     "conv2d",
+    "convolution",
     "data_plate",
     "dense",
     "deterministic",
@@ -93,9 +94,28 @@ def dense(
     return dense_layer.dense(_ppl(), name, h, num_outputs, prior, **options)
 
 
+def convolution(
+    name: str,
+    x: Any,
+    num_outputs: int,
+    prior: ScaleMixture,
+    *,
+    kernel: int | tuple[int, int],
+    stride: int = 1,
+    padding: int = 0,
+    parametrization: Parametrization = None,
+    scale: Any = None,
+    noise_on: str = "weight",
+    noise_plate: str = "global",
+) -> Any:
+    options = {"parametrization": parametrization, "scale": scale, "noise_on": noise_on, "noise_plate": noise_plate}
+    return dense_layer.convolution(_ppl(), name, x, num_outputs, prior, kernel=kernel, stride=stride, padding=padding, **options)
+
+
 def conv2d(x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
     def convolve(x: Any, w: Any) -> Any:
-        out = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1), stride=stride, padding=padding)
+        filters = w.permute(3, 2, 0, 1).contiguous()  # of one output, torch finds no gradient in float64 otherwise
+        out = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), filters, stride=stride, padding=padding)
         return out.permute(0, 2, 3, 1)
 
     return layers.conv2d(convolve, torch.func.vmap, x, w, b)
@@ -149,5 +169,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return trace.log_prob_sum()
 
 
-for _function in (weight, dense, conv2d, scan, distribution, data_plate, log_density, full):
+for _function in (weight, dense, convolution, conv2d, scan, distribution, data_plate, log_density, full):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

@@ -16,7 +16,7 @@ from scalemix.pyro.distributions import Normal, dist
 from scalemix.variational_priors import VariationalPrior
 from scalemix.variational_scope import current_scope
 
-__all__ = ["VariationalLaw", "WeightNormal", "kl_divergence", "standard_normal"]
+__all__ = ["MultiplicativeNormal", "VariationalLaw", "WeightNormal", "kl_divergence", "standard_normal"]
 
 
 def standard_normal(like: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ class WeightNormal(Normal):
     def rsample(self, sample_shape: Any = ()) -> Any:
         loc, scale = self.loc, self.scale
         if self.mask_above is not None:
-            kept = self.log_variance.detach() <= self.mask_above + 2.0 * torch.log(torch.abs(loc.detach()))
+            kept = self._kept(self.mask_above)
             loc, scale = loc * kept, scale * kept
         if self.lazy and not sample_shape:
             return UnsampledTensor(loc, scale * scale, standard_normal)
@@ -71,6 +71,24 @@ class WeightNormal(Normal):
 
     def log_prob(self, value: Any) -> torch.Tensor:
         return super().log_prob(value.drawn() if isinstance(value, Unsampled) else value)
+
+    def _kept(self, above: float) -> torch.Tensor:
+        return self.log_variance.detach() <= above + 2.0 * torch.log(torch.abs(self.loc.detach()))
+
+
+class MultiplicativeNormal(WeightNormal):
+    """N(loc, e^log_alpha loc²) of a guide's weights, else as ``WeightNormal``; the shape of ``log_alpha`` broadcasts to that of ``loc``."""
+
+    def __init__(self, loc: Any, log_alpha: Any, *, lazy: bool = False, mask_above: float | None = None, validate_args: Any = None) -> None:
+        self.log_alpha, self.lazy, self.mask_above = log_alpha, lazy, mask_above
+        Normal.__init__(self, loc, torch.exp(0.5 * log_alpha) * torch.abs(loc), validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> MultiplicativeNormal:
+        shape = torch.Size(batch_shape)
+        return MultiplicativeNormal(self.loc.expand(shape), self.log_alpha, lazy=self.lazy, mask_above=self.mask_above)
+
+    def _kept(self, above: float) -> torch.Tensor:
+        return self.log_alpha.detach() <= above
 
 
 class VariationalLaw(TorchDistribution):
@@ -105,4 +123,9 @@ def _divergence_of_normal(q: Any, p: VariationalLaw) -> torch.Tensor:
     return p.prior.divergence(q.loc, q.scale)
 
 
-dist.WeightNormal, dist.VariationalLaw = WeightNormal, VariationalLaw
+@register_kl(MultiplicativeNormal, VariationalLaw)
+def _divergence_of_multiplicative(q: MultiplicativeNormal, p: VariationalLaw) -> torch.Tensor:
+    return p.prior.divergence_at(q.log_alpha).expand(q.batch_shape)
+
+
+dist.WeightNormal, dist.MultiplicativeNormal, dist.VariationalLaw = WeightNormal, MultiplicativeNormal, VariationalLaw
