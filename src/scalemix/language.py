@@ -6,15 +6,18 @@ one place where the contract of each shared name is written; a test holds both m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scalemix.engine import Engine
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
 from scalemix.runs import Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun, TrainRun
+
+if TYPE_CHECKING:
+    from scalemix.lifting import Lifted
 
 __all__ = [
     "PPL",
@@ -181,6 +184,36 @@ class PPL(Protocol):
         For ``sample`` statements, ``PyroSample``, ``random_nnx_module``. ``axes`` as for ``weight``.
 
         Raises: ValueError where the prior has no such density.
+        """
+        ...
+
+    def lift(
+        self,
+        module: Any,
+        priors: Mapping[str, Any],
+        *,
+        apply: Callable[..., Any] | None = None,
+        parametrization: Parametrization = None,
+        axes: Mapping[str, Sequence[str]] | None = None,
+    ) -> Lifted:
+        """Somebody's network with priors on its weights: ``net = ppl.lift(module, {...})`` is random, ``net(x)`` samples and applies it.
+
+        Args:
+            module: a ``torch.nn.Module`` in Pyro; in NumPyro a pytree of weights, e.g. an Equinox module. It is not touched. Its weights are
+                where guides begin.
+            priors: pattern of names (``fnmatch``) to prior, the first that matches counts; arrays that none matches, or one with ``None``,
+                are left alone and stay at their values. ``str(net)`` is a table of it.
+            apply: ``apply(module, *inputs)``; by default ``module(*inputs)``, of an Equinox module for each row.
+            parametrization: of the weights, as for ``weight``.
+            axes: pattern to names of the axes, where those found do not fit: ("out", "in") for a matrix of torch, Equinox and their
+                embeddings ("in", "out"), ("in", "out") for other matrices in JAX; convolutions add "height" and "width", LSTM and GRU "gate".
+
+        Sites: an array's own name, ``fc1.weight``, and beside it those of ``weight``.
+
+        Raises:
+            ValueError: a pattern matches nothing; nothing gets a prior; a prior does not fit its array; batch statistics or dropout are in
+                training mode.
+            TypeError: it is no network of the language, or no prior.
         """
         ...
 

@@ -10,6 +10,7 @@ from pyro.infer import autoguide
 from scalemix.language import kitchens
 from scalemix.pyro import engine, guide_laws  # noqa: F401  (registers a law)
 from scalemix.pyro.distributions import dist, dist_like
+from scalemix.pyro.lifting import lift
 from scalemix.pyro.primitives import (
     array,
     broadcast_to,
@@ -58,6 +59,7 @@ __all__ = [
     "factor",
     "full",
     "kl_divergence",
+    "lift",
     "linear",
     "log_density",
     "maximum",
