@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scalemix.compress.layers import read_as
 from scalemix.identified import HiddenUnits, identified_by
 from scalemix.lifting import Lifted
 from scalemix.likelihoods import Likelihood, sample_outcome
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["lifted"]
 
 
+@read_as(lambda weights, options: options["net"].layers(weights))
 @identified_by(HiddenUnits(first=None))
 def lifted(ppl: PPL, x: Any, y: Any | None = None, *, net: Lifted, likelihood: str | Likelihood = "gaussian") -> Any:
     """y ~ likelihood(net(x)), with the priors that ``net`` was lifted with on its weights.
@@ -26,7 +28,7 @@ def lifted(ppl: PPL, x: Any, y: Any | None = None, *, net: Lifted, likelihood: s
         x: what the network takes, cases first.
         y: (n,), or ``None`` to predict.
         net: ``ppl.lift(module, {"*.weight": prior, ...})``.
-        likelihood: by name, or a value of ``scalemix.likelihoods``; "categorical" reads the network's outputs as logits, the others want one
+        likelihood: by name, or a value of ``scalemix.likelihoods``; "categorical" reads the network's outputs as logits, the others one
             output per case, (n,) or (n, 1).
 
     Sites: those of the network's weights by their names; sigma; y. Returns y.

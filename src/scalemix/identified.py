@@ -23,7 +23,7 @@ MAX_ROWS = 10
 
 @dataclass(frozen=True)
 class HiddenUnits:
-    """A network whose hidden units permute; only the input units of the weight ``first`` (``None``: of none) stand for something outside."""
+    """A network whose hidden units permute; only input units of the weight ``first`` (``None``: none) stand for something outside."""
 
     first: str | None
 

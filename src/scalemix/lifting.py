@@ -20,6 +20,7 @@ from scalemix.plan import Parametrization, make_plan
 from scalemix.priors import ScaleMixture, VariationalPrior
 
 if TYPE_CHECKING:
+    from scalemix.compress import Layer
     from scalemix.language import PPL
 
 __all__ = ["Lifted", "LiftedArray", "generic_axes", "matched"]
@@ -80,6 +81,13 @@ class Lifted:
         """The network with the arrays ``values`` in place of its own, applied to ``inputs`` and ``options``."""
         raise TypeError(f"{type(self).__name__} belongs to no language: use ppl.lift")
 
+    def layers(self, weights: Mapping[str, np.ndarray]) -> list[Layer]:
+        """The network with ``weights`` in place of its own as a list of layers, for shrinking.
+
+        Raises: ValueError if it is none.
+        """
+        raise ValueError(f"{self.kind} cannot be read as a list of layers, which shrinking needs: lift a torch module, or use models.mlp")
+
     @property
     def priors(self) -> dict[str, Prior]:
         """Site to prior."""
@@ -126,7 +134,7 @@ class Lifted:
         start_at(array.name, array.value.reshape(array.shape))
         if tuple(value.shape) != array.shape:
             raise ValueError(
-                f"{array.name!r} has the shape {tuple(value.shape)} and the network wants {array.shape}: a lifted network takes one draw at a "
+                f"{array.name!r} has the shape {tuple(value.shape)} and the network wants {array.shape}: it takes one draw at a "
                 "time, so leave plates around it away, and give Predictive(parallel=False)"
             )
         return value if array.shape == array.value.shape else value.reshape(array.value.shape)

@@ -37,6 +37,7 @@ from scalemix.numpyro.primitives import (
     weight,
     where,
 )
+from scalemix.numpyro.shrinking import shrink
 from scalemix.numpyro.variational import kl_divergence
 
 name = "numpyro"
@@ -69,6 +70,7 @@ __all__ = [
     "relu",
     "sample",
     "scan",
+    "shrink",
     "sigmoid",
     "sqrt",
     "tanh",

@@ -136,6 +136,6 @@ def _refuse_noise(module: Any) -> None:
             )
         if isinstance(layer, eqx.nn.Dropout) and not layer.inference and layer.p > 0.0:
             raise ValueError(
-                "Dropout is in training mode and draws noise that no site holds: give lift eqx.nn.inference_mode(module), and the weights a "
+                "Dropout is in training mode and draws noise no site holds: give lift eqx.nn.inference_mode(module), and the weights a "
                 "prior with that noise, e.g. sm.ScaleMixture(noise.Bernoulli(0.5).per('in'))"
             )

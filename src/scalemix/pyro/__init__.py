@@ -37,6 +37,7 @@ from scalemix.pyro.primitives import (
     weight,
     where,
 )
+from scalemix.pyro.shrinking import shrink
 from scalemix.pyro.variational import kl_divergence
 
 name = "pyro"
@@ -69,6 +70,7 @@ __all__ = [
     "relu",
     "sample",
     "scan",
+    "shrink",
     "sigmoid",
     "sqrt",
     "tanh",

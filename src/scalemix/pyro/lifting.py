@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from scalemix.compress import Layer
 from scalemix.language import PPL
 from scalemix.lifting import Lifted, LiftedArray, generic_axes, matched
 from scalemix.local_reparametrization import Unsampled
 from scalemix.plan import Parametrization
 from scalemix.pyro.lazy_weights import LazyWeight
 from scalemix.pyro.lean import running
+from scalemix.pyro.shrinking import layers_of_module
 
 __all__ = ["LiftedModule", "lift"]
 
@@ -43,6 +45,12 @@ class LiftedModule(Lifted):
         tied = {array.name for array in self.arrays if array.tied}
         chosen = self._others(like.dtype, like.device) | {f"module.{name}": _tensor(w, name in tied) for name, w in values.items()}
         return torch.func.functional_call(self.module, chosen, inputs, options)
+
+    def layers(self, weights: Mapping[str, Any]) -> list[Layer]:
+        if self.module.function is not None:
+            raise ValueError(f"{self.kind} was lifted with apply=, so shrinking cannot read it: put what apply does into the module")
+        values = {array.name: weights.get(array.name, array.value) for array in self.arrays}
+        return layers_of_module(self.module.module, values)
 
     def _others(self, dtype: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
         """What has no prior, and the buffers, with floating numbers in the precision and on the device of the weights."""
