@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from scalemix.compress.beliefs import Belief, beliefs
 from scalemix.compress.importance import feature_scores
+from scalemix.compress.latency import latency
 from scalemix.compress.layers import Affine, ChannelsLast, Elementwise, Flatten, Layer, Pool, apply_layers
 from scalemix.compress.report import Report, costs, report
 from scalemix.compress.rules import RULES, Rule
@@ -33,6 +34,7 @@ __all__ = [
     "beliefs",
     "costs",
     "feature_scores",
+    "latency",
     "prune",
     "removed",
     "report",

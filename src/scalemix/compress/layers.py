@@ -18,7 +18,7 @@ from scalemix.layers import pool2d
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["Affine", "ChannelsLast", "Elementwise", "Flatten", "Layer", "Pool", "apply_layers", "layers_of", "read_as"]
+__all__ = ["Affine", "ChannelsLast", "Elementwise", "Flatten", "Layer", "Pool", "apply_layers", "channels_last", "layers_of", "read_as"]
 
 AnyModel = TypeVar("AnyModel", bound=Callable[..., Any])
 
@@ -108,6 +108,25 @@ def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = Non
         else:
             h = h.reshape((h.shape[0], -1))
     return h
+
+
+def channels_last(layers: list[Layer]) -> list[Layer]:
+    """Layers of images with the channels first as those with the channels last: rows behind a flattening change places."""
+    if not any(isinstance(layer, Affine) and layer.is_convolution for layer in layers):
+        return layers
+    found: list[Layer] = [ChannelsLast()]
+    channels, flattened = 0, False
+    for layer in layers:
+        if isinstance(layer, Affine) and flattened and not layer.is_convolution:
+            rows = np.arange(layer.weight.shape[0]).reshape(channels, -1).T.reshape(-1)
+            found.append(Affine(layer.name, layer.weight[rows], layer.bias))
+            flattened = False
+            continue
+        if isinstance(layer, Affine):
+            channels = layer.weight.shape[-1]
+        flattened = flattened or isinstance(layer, Flatten)
+        found.append(layer)
+    return found
 
 
 def read_as(describe: Callable[..., list[Layer]]) -> Callable[[AnyModel], AnyModel]:

@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import GetAttrKey, keystr, tree_flatten_with_path, tree_leaves, tree_unflatten
 
+from scalemix.compress import Layer
 from scalemix.language import PPL
 from scalemix.lifting import Lifted, LiftedArray, generic_axes, matched
 from scalemix.local_reparametrization import Unsampled
+from scalemix.numpyro.shrinking import layers_of_tree
 from scalemix.plan import Parametrization
 
 __all__ = ["LiftedTree", "lift"]
@@ -38,6 +40,11 @@ class LiftedTree(Lifted):
         paths, structure = tree_flatten_with_path(self.tree)
         leaves = [_leaf(drawn.get(_name(path)), leaf, dtype) for path, leaf in paths]
         return self.function(tree_unflatten(structure, leaves), *inputs, **options)
+
+    def layers(self, weights: Mapping[str, Any]) -> list[Layer]:
+        if self.function is not _for_each_row:
+            raise ValueError(f"{self.kind} was lifted with apply=, so shrinking cannot read it: put what apply does into the module")
+        return layers_of_tree(self.tree, {array.name: weights.get(array.name, array.value) for array in self.arrays})
 
 
 def lift(

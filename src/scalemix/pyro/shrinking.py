@@ -11,6 +11,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from scalemix.compress import Affine, ChannelsLast, Elementwise, Flatten, Layer, Pool, Pruning, Rule, Shrunk
+from scalemix.compress.layers import channels_last
 from scalemix.compress.shrinking import shrink as shrink_with
 from scalemix.language import PPL
 from scalemix.posterior import Posterior
@@ -49,13 +50,13 @@ def shrink(
     score: Callable[[Pruning], float] | None = None,
     most_loss: float | None = None,
 ) -> Shrunk:
-    return shrink_with(posterior, rule, _build, fraction=fraction, score=score, most_loss=most_loss)
+    return shrink_with(posterior, rule, build, fraction=fraction, score=score, most_loss=most_loss)
 
 
 shrink.__doc__ = PPL.shrink.__doc__
 
 
-def _build(layers: Sequence[Layer], inputs: np.ndarray | None) -> nn.Module:
+def build(layers: Sequence[Layer], inputs: np.ndarray | None) -> nn.Module:
     """A sequence of torch's own layers, images with the channels first."""
     steps: list[nn.Module] = []
     convolutional = any(isinstance(layer, Affine) and layer.is_convolution for layer in layers)
@@ -117,7 +118,7 @@ def layers_of_module(module: nn.Module, values: Mapping[str, np.ndarray]) -> lis
             raise ValueError(f"shrinking cannot read the layer {node.name!r} of {type(module).__name__}: {KNOWN}")
         found += step
         previous = node
-    return _channels_last(found)
+    return channels_last(found)
 
 
 KNOWN = "it takes Linear, Conv2d, ReLU, Tanh, Sigmoid, MaxPool2d, AvgPool2d, Flatten and what is idle in eval mode, one after the other"
@@ -165,22 +166,3 @@ def _affine_of(name: str, layer: Any, values: Mapping[str, np.ndarray]) -> list[
     if len(set(layer.stride)) > 1 or len(set(layer.padding)) > 1:
         return None
     return [Affine(f"{name}.weight", weight.transpose(2, 3, 1, 0), bias, layer.stride[0], layer.padding[0])]
-
-
-def _channels_last(layers: list[Layer]) -> list[Layer]:
-    """Layers of images with the channels first as those with the channels last: rows behind a flattening change places."""
-    if not any(isinstance(layer, Affine) and layer.is_convolution for layer in layers):
-        return layers
-    found: list[Layer] = [ChannelsLast()]
-    channels, flattened = 0, False
-    for layer in layers:
-        if isinstance(layer, Affine) and flattened and not layer.is_convolution:
-            rows = np.arange(layer.weight.shape[0]).reshape(channels, -1).T.reshape(-1)
-            found.append(Affine(layer.name, layer.weight[rows], layer.bias))
-            flattened = False
-            continue
-        if isinstance(layer, Affine):
-            channels = layer.weight.shape[-1]
-        flattened = flattened or isinstance(layer, Flatten)
-        found.append(layer)
-    return found
