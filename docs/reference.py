@@ -41,6 +41,7 @@ PUBLIC = (
     "scalemix.guides",
     "scalemix.training",
     "scalemix.comparison",
+    "scalemix.compress",
     "scalemix.testing",
     "scalemix.language",
     "scalemix.pyro",

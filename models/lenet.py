@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scalemix.compress.layers import Affine, Elementwise, Flatten, Layer, Pool, read_as
 from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import activation_named, add_bias, pool2d
 from scalemix.likelihoods import Likelihood, sample_outcome
@@ -18,6 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["lenet"]
 
 
+def _layers(weights: Mapping[str, Any], options: Mapping[str, Any]) -> list[Layer]:
+    found: list[Layer] = []
+    convolutions = len(options["filters"])
+    count = convolutions + len(options["widths"]) + 1
+    for layer in range(1, count + 1):
+        if layer == convolutions + 1:
+            found.append(Flatten())
+        found.append(Affine(f"w{layer}", weights[f"w{layer}"], weights[f"b{layer}"]))
+        if layer < count:
+            found.append(Elementwise(options["activation"]))
+        if layer <= convolutions:
+            found.append(Pool(2, options["pooling"]))
+    return found
+
+
+@read_as(_layers)
 @identified_by(HiddenUnits(first="w1"))
 def lenet(
     ppl: PPL,

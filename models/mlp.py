@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from scalemix.compress.layers import Affine, Elementwise, Layer, read_as
 from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import activation_named, add_bias
 from scalemix.likelihoods import Likelihood, sample_outcome
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["mlp"]
 
 
+def _layers(weights: Mapping[str, Any], options: Mapping[str, Any]) -> list[Layer]:
+    found: list[Layer] = []
+    count = len(options["widths"]) + 1
+    for layer in range(1, count + 1):
+        found.append(Affine(f"w{layer}", weights[f"w{layer}"], weights[f"b{layer}"]))
+        if layer < count:
+            found.append(Elementwise(options["activation"]))
+    return found
+
+
+@read_as(_layers)
 @identified_by(HiddenUnits(first="w1"))
 def mlp(
     ppl: PPL,

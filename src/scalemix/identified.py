@@ -23,9 +23,9 @@ MAX_ROWS = 10
 
 @dataclass(frozen=True)
 class HiddenUnits:
-    """A network whose hidden units permute; only the input units of the weight ``first`` stand for something outside of it."""
+    """A network whose hidden units permute; only input units of the weight ``first`` (``None``: none) stand for something outside."""
 
-    first: str
+    first: str | None
 
 
 def identified_by(*sites: str | HiddenUnits) -> Callable[[AnyModel], AnyModel]:
@@ -84,7 +84,7 @@ def identified_sites(
             if name not in draws:
                 raise ValueError(f"identified_by names the site {name!r}, and the model has {', '.join(draws)}")
         return {name: draws[name] for name in by}
-    if by.first not in draws:
+    if by.first is not None and by.first not in draws:
         raise ValueError(f"HiddenUnits(first={by.first!r}) names no weight of the model: it has {', '.join(draws)}")
     found = {}
     for name, values in draws.items():

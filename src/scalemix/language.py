@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from scalemix.engine import Engine
+from scalemix.networks import Networks
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
 from scalemix.runs import Evaluation, Model, NutsRun, Piece, Predictive, Structure, SviRun, TrainRun
@@ -60,7 +61,7 @@ def native(model: Model) -> Model:
     return adapted
 
 
-class PPL(Protocol):
+class PPL(Networks, Protocol):
     """The namespace ``ppl``. Array functions take and return arrays of the language, torch's or JAX's.
 
     Attributes:

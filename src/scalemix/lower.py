@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from scalemix.noise import Noise
@@ -35,6 +35,7 @@ __all__ = [
     "record_site",
     "recorded_sites",
     "split_weight",
+    "start_at",
     "weight",
 ]
 
@@ -44,7 +45,8 @@ class Site:
     """What a site made by ``ppl.weight`` is: of which weight, in which role, along which named axes.
 
     ``role`` is "weight", "base", "noise", "hyper" or "slab"; ``form`` the parametrization in words; ``noise`` the law of a noise site;
-    ``scale`` the further scale of a weight, ``None`` where it is no fixed number (σ of a σ-scaled prior).
+    ``scale`` the further scale of a weight, ``None`` where it is no fixed number (σ of a σ-scaled prior); ``initial`` where guides begin,
+    ``None`` for what they choose.
     """
 
     weight: str
@@ -54,6 +56,7 @@ class Site:
     form: str
     noise: Noise | None = None
     scale: float | None = 1.0
+    initial: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,13 @@ def record_site(name: str, site: Site) -> None:
     sites = _SITES.get()
     if sites is not None:
         sites[name] = site
+
+
+def start_at(weight: str, value: Any) -> None:
+    """Note where guides begin with a ``weight`` that was just sampled, where somebody collects it."""
+    sites = _SITES.get()
+    if sites is not None:
+        sites[weight] = replace(sites[weight], initial=value)
 
 
 def check_guide(latents: Collection[str], guide_sites: Collection[str], auxiliary: Collection[str]) -> None:

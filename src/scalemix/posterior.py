@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from scalemix.language import PPL, kitchens
+from scalemix.language import PPL, Structure, kitchens
+from scalemix.variational_scope import variational_scope
 
 __all__ = ["Info", "Posterior", "Prediction"]
 
@@ -184,6 +185,17 @@ class Posterior:
         posterior = load_folder(path) if path.is_dir() else load(path)
         posterior.model = model
         return posterior
+
+    def structure(self) -> Structure:
+        """The sites of the model at the data of the fit.
+
+        Raises: ValueError if the posterior was loaded without its model or its data.
+        """
+        ppl, model = self._language()
+        if not self.data:
+            raise ValueError("this posterior was loaded without its data: fit the model again to look at its sites")
+        with variational_scope(placeholders=True), self._precision(ppl):
+            return ppl.engine.structure(model, self.data, seed=self.info.seed)
 
     @property
     def is_variational(self) -> bool:

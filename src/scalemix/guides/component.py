@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -36,6 +36,7 @@ class Target:
         support: between which numbers its values lie; ``None`` for a site that is discrete or no product of intervals.
         scale: the number that multiplies it in the weight.
         noise: the law of a noise, of a hyper-parameter or of a slab.
+        initial: what the weight is at first, of a weight or its base; ``None``: random.
     """
 
     site: str
@@ -46,6 +47,7 @@ class Target:
     support: tuple[float, float] | None = REALS
     scale: float = 1.0
     noise: Noise | None = None
+    initial: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def fan_in(self) -> int:
@@ -81,8 +83,9 @@ def targets(structure: Structure) -> dict[str, Target]:
             found[site] = Target(site, shape, support=support)
             continue
         role = "bias" if made.role == "weight" and not set(made.axes) & set(INPUT_AXES) else made.role
-        outer = structure.sites[made.weight].scale if made.role == "base" else 1.0
-        found[site] = Target(site, shape, role, made.weight, made.axes, support, outer or 1.0, made.noise)
+        of_weight = structure.sites[made.weight] if role in ("weight", "bias", "base") else made
+        outer = of_weight.scale if made.role == "base" else 1.0
+        found[site] = Target(site, shape, role, made.weight, made.axes, support, outer or 1.0, made.noise, of_weight.initial)
     return found
 
 
@@ -167,7 +170,12 @@ class Component:
 
 
 def he_normal(target: Target, rng: np.random.Generator) -> np.ndarray:
-    """N(0, 2/fan_in) for weights (He, Zhang, Ren and Sun, 2015), 0 for all else."""
+    """N(0, 2/fan_in) for weights (He, Zhang, Ren and Sun, 2015), 0 for all else, where the site says no first value.
+
+    The base of a weight begins at the weight's first value over its scale: where its noises are 1.
+    """
+    if target.initial is not None:
+        return np.array(target.initial, dtype=float) / target.scale
     if target.role not in ("weight", "base"):
         return np.zeros(target.shape)
     return rng.normal(size=target.shape) * (2.0 / target.fan_in) ** 0.5 / target.scale

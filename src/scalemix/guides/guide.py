@@ -247,7 +247,7 @@ class Guide:
 
 
 def _part_spec(part: Component, target: Target) -> dict[str, Any]:
-    fields = {f.name: getattr(target, f.name) for f in dataclasses.fields(target) if f.name != "noise"}
+    fields = {f.name: getattr(target, f.name) for f in dataclasses.fields(target) if f.name not in ("noise", "initial")}
     return {"component": type(part).__name__, "options": dataclasses.asdict(part), "target": fields}
 
 

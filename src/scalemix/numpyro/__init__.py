@@ -10,6 +10,7 @@ from numpyro.infer import autoguide
 from scalemix.language import kitchens
 from scalemix.numpyro import engine, guide_laws  # noqa: F401  (registers a law)
 from scalemix.numpyro.distributions import dist, dist_like
+from scalemix.numpyro.lifting import lift
 from scalemix.numpyro.primitives import (
     array,
     broadcast_to,
@@ -37,6 +38,7 @@ from scalemix.numpyro.primitives import (
     weight,
     where,
 )
+from scalemix.numpyro.shrinking import shrink
 from scalemix.numpyro.variational import kl_divergence
 
 name = "numpyro"
@@ -60,6 +62,7 @@ __all__ = [
     "factor",
     "full",
     "kl_divergence",
+    "lift",
     "linear",
     "log_density",
     "maximum",
@@ -69,6 +72,7 @@ __all__ = [
     "relu",
     "sample",
     "scan",
+    "shrink",
     "sigmoid",
     "sqrt",
     "tanh",

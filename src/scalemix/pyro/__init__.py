@@ -10,6 +10,7 @@ from pyro.infer import autoguide
 from scalemix.language import kitchens
 from scalemix.pyro import engine, guide_laws  # noqa: F401  (registers a law)
 from scalemix.pyro.distributions import dist, dist_like
+from scalemix.pyro.lifting import lift
 from scalemix.pyro.primitives import (
     array,
     broadcast_to,
@@ -37,6 +38,7 @@ from scalemix.pyro.primitives import (
     weight,
     where,
 )
+from scalemix.pyro.shrinking import shrink
 from scalemix.pyro.variational import kl_divergence
 
 name = "pyro"
@@ -60,6 +62,7 @@ __all__ = [
     "factor",
     "full",
     "kl_divergence",
+    "lift",
     "linear",
     "log_density",
     "maximum",
@@ -69,6 +72,7 @@ __all__ = [
     "relu",
     "sample",
     "scan",
+    "shrink",
     "sigmoid",
     "sqrt",
     "tanh",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -18,7 +19,15 @@ from scalemix import dense as dense_layer
 from scalemix import lower
 from scalemix.objective import Terms, divergence
 
-__all__ = ["Lean"]
+__all__ = ["Lean", "running"]
+
+_RUNNING: ContextVar[Lean | None] = ContextVar("scalemix_lean", default=None)
+
+
+def running() -> Any:
+    """The ``Lean`` under which a guide or a model runs, else ``scalemix.pyro``: for what is not given a ``ppl``."""
+    lean = _RUNNING.get()
+    return sys.modules["scalemix.pyro"] if lean is None else lean
 
 
 class Lean:
@@ -121,7 +130,11 @@ class Lean:
 
     def run(self, guide: Callable[..., Any], model: Callable[..., Any], batch: tuple) -> Terms:
         """Run both; the terms of the objective."""
-        guide(self, *batch)
-        self.in_model = True
-        model(self, *batch)
+        token = _RUNNING.set(self)
+        try:
+            guide(self, *batch)
+            self.in_model = True
+            model(self, *batch)
+        finally:
+            _RUNNING.reset(token)
         return self.terms

@@ -1,0 +1,161 @@
+"""What a shrunk network saves: weights, units, multiplications, feature maps, bytes. Dai, Zhu and Wipf (2018), section 5, count so too.
+
+r_W   weights of the shrunk dense network / of the original, biases left out (rows and columns are removed jointly)
+r_N   numbers in the feature maps, inputs counted and outputs not, of a convolution before pooling
+FLOP  multiplications: in · out of a dense layer, positions · height · width · in · out of a convolution
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalemix.compress.layers import Affine, ChannelsLast, Flatten, Layer, Pool
+
+__all__ = ["Costs", "Report", "costs", "report"]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of a network of layers.
+
+    Attributes:
+        names: of its affine layers.
+        units: inputs (columns or channels), then the units or channels of each affine layer.
+        weights: of each affine layer, biases left out.
+        multiplications: of each affine layer, for one case.
+        features: numbers in the inputs and in the feature map of each hidden layer.
+        bytes: of all weights and biases as float32.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[int, ...]
+    weights: tuple[int, ...]
+    multiplications: tuple[int, ...]
+    features: tuple[int, ...]
+    bytes: int
+
+
+def costs(layers: Sequence[Layer], input_shape: Sequence[int]) -> Costs:
+    """Of ``layers`` for one case of ``input_shape``, as the network takes it, or of what is left of it.
+
+    Raises: ValueError if an image becomes smaller than a kernel.
+    """
+    shape = _as_read(layers, input_shape)
+    size = tuple(shape[:2]) if len(shape) == 3 else (1, 1)
+    names, weights, multiplications, num_bytes = [], [], [], 0
+    units, features = [int(shape[-1])], [int(np.prod(shape))]
+    for layer in layers:
+        if isinstance(layer, Pool):
+            size = (size[0] // layer.size, size[1] // layer.size)
+        if not isinstance(layer, Affine):
+            continue
+        if layer.is_convolution:
+            size = tuple(
+                (length + 2 * layer.padding - kernel) // layer.stride + 1 for length, kernel in zip(size, layer.weight.shape, strict=False)
+            )
+        else:
+            size = (1, 1)
+        if min(size) < 1:
+            raise ValueError(
+                f"an image of {input_shape} is smaller than the kernel of {layer.name!r}: give the shape of the network's inputs"
+            )
+        positions = size[0] * size[1]
+        names.append(layer.name)
+        units.append(layer.weight.shape[-1])
+        weights.append(layer.weight.size)
+        multiplications.append(positions * layer.weight.size)
+        features.append(positions * layer.weight.shape[-1])
+        num_bytes += 4 * (layer.weight.size + layer.bias.size)
+    return Costs(tuple(names), tuple(units), tuple(weights), tuple(multiplications), tuple(features[:-1]), num_bytes)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The original and the shrunk network side by side; ``str(report)`` is a table.
+
+    Attributes:
+        before, after: their costs.
+        kept_weights: weights of the original that the rule kept, biases left out, those without a rule counted.
+    """
+
+    before: Costs
+    after: Costs
+    kept_weights: int
+
+    @property
+    def compression(self) -> float:
+        """|W| / |W ≠ 0| of the masked network."""
+        return sum(self.before.weights) / max(self.kept_weights, 1)
+
+    @property
+    def weight_ratio(self) -> float:
+        """r_W, of the shrunk dense network."""
+        return sum(self.after.weights) / sum(self.before.weights)
+
+    @property
+    def feature_ratio(self) -> float:
+        """r_N."""
+        return sum(self.after.features) / sum(self.before.features)
+
+    def to_dict(self) -> dict[str, float | str]:
+        """The numbers of the table."""
+        widths = ["-".join(map(str, each.units)) for each in (self.before, self.after)]
+        return {
+            "units before": widths[0],
+            "units after": widths[1],
+            "kept weights": self.kept_weights,
+            "|W|/|W≠0|": self.compression,
+            "r_W [%]": 100.0 * self.weight_ratio,
+            "r_N [%]": 100.0 * self.feature_ratio,
+            "multiplications before": sum(self.before.multiplications),
+            "multiplications after": sum(self.after.multiplications),
+            "bytes before": self.before.bytes,
+            "bytes after": self.after.bytes,
+        }
+
+    def __str__(self) -> str:
+        rows = {"units": ("units",), "multiplications": ("multiplications",), "bytes": ("bytes",)}
+        found = self.to_dict()
+        lines = [f"{'':<18}{'before':>20}{'after':>20}"]
+        for label, (key,) in rows.items():
+            lines.append(f"{label:<18}{found[f'{key} before']!s:>20}{found[f'{key} after']!s:>20}")
+        lines.append(f"{'weights':<18}{sum(self.before.weights):>20}{sum(self.after.weights):>20}   r_W {found['r_W [%]']:.3g} %")
+        lines.append(f"{'weights, not 0':<18}{sum(self.before.weights):>20}{self.kept_weights:>20}   |W|/|W≠0| {self.compression:.3g}")
+        lines.append(f"{'feature maps':<18}{sum(self.before.features):>20}{sum(self.after.features):>20}   r_N {found['r_N [%]']:.3g} %")
+        return "\n".join(lines)
+
+
+def report(
+    before: Sequence[Layer], after: Sequence[Layer], input_shape: Sequence[int], kept: Mapping[str, np.ndarray], inputs: np.ndarray
+) -> Report:
+    """Of a network ``before`` and ``after`` it was shrunk.
+
+    Args:
+        before, after: their layers.
+        input_shape: of one case before.
+        kept: masks of the pruned weights, by the name of their layer.
+        inputs: which inputs are left.
+
+    Raises: ValueError as ``costs``.
+    """
+    affine = [layer for layer in before if isinstance(layer, Affine)]
+    total = sum(int(kept[layer.name].sum()) if layer.name in kept else layer.weight.size for layer in affine)
+    shape = _as_read(before, input_shape)
+    without = [layer for layer in after if not isinstance(layer, ChannelsLast)]
+    return Report(costs(before, input_shape), costs(without, (*shape[:-1], len(inputs))), total)
+
+
+def _as_read(layers: Sequence[Layer], input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape in which the first weight reads one case: (p,), or (height, width, channel)."""
+    shape = tuple(int(length) for length in input_shape)
+    for layer in layers:
+        if isinstance(layer, Affine):
+            break
+        if isinstance(layer, ChannelsLast):
+            shape = (*shape[1:], shape[0])
+        if isinstance(layer, Flatten):
+            shape = (int(np.prod(shape)),)
+    return shape

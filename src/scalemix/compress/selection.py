@@ -1,0 +1,106 @@
+"""What is kept: by a rule's threshold, by a kept fraction over the whole network, or as few as a validation score allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scalemix.compress.beliefs import beliefs
+from scalemix.compress.rules import Rule
+
+if TYPE_CHECKING:
+    from scalemix.posterior import Posterior
+
+__all__ = ["Pruning", "prune"]
+
+FRACTIONS = tuple(float(f) for f in np.geomspace(1.0, 0.005, 24))
+
+
+@dataclass(frozen=True, eq=False)
+class Pruning:
+    """Which weights are kept.
+
+    Attributes:
+        rule: by which.
+        kept: of each pruned weight a mask of its shape.
+        means: posterior mean of every weight and bias, those that are dropped 0.
+        tried: (kept fraction of the ranked things, score) where a validation score chose.
+    """
+
+    rule: Rule
+    kept: dict[str, np.ndarray]
+    means: dict[str, np.ndarray] = field(repr=False)
+    tried: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def kept_weights(self) -> int:
+        """How many of the weights are left."""
+        return int(sum(mask.sum() for mask in self.kept.values()))
+
+    @property
+    def num_weights(self) -> int:
+        """How many there were."""
+        return int(sum(mask.size for mask in self.kept.values()))
+
+
+def prune(
+    posterior: Posterior,
+    rule: Rule | str,
+    *,
+    fraction: float | None = None,
+    score: Callable[[Pruning], float] | None = None,
+    most_loss: float | None = None,
+    fractions: Sequence[float] = FRACTIONS,
+) -> Pruning:
+    """Drop weights of a ``posterior``: w is kept where its measure is on the right side of the threshold, whatever layer it is in.
+
+    Args:
+        posterior: of a model whose weights were made by ``ppl.weight``, ``ppl.dense`` or ``ppl.lift``.
+        rule: a ``Rule``, or its name.
+        fraction: keep this part of all that the rule ranks (weights, or groups with one noise), the best of the network, in place of the
+            threshold.
+        score: a validation score of a pruning, lower is better (an error, a negative log density), in place of the threshold: the least of
+            ``fractions`` is kept whose score is at most ``most_loss`` above that of the network with nothing dropped.
+        most_loss: see ``score``.
+        fractions: see ``score``.
+
+    Raises: ValueError if the rule does not fit the posterior or has no threshold, and for options that contradict each other.
+
+    Source: pruning at a threshold of log α, Molchanov, Ashukha and Vetrov (2017), section 4.4; by rank, Saha, Liu and Liang (2024).
+    """
+    rule = Rule(rule) if isinstance(rule, str) else rule
+    if (score is None) != (most_loss is None):
+        raise ValueError("prune wants score= and most_loss= together: the score, lower is better, and how much of it may be lost")
+    if fraction is not None and score is not None:
+        raise ValueError("prune got fraction= and score=: give one of them")
+    if fraction is not None and not 0.0 < fraction <= 1.0:
+        raise ValueError(f"prune(fraction={fraction!r}): give the kept part, above 0 and at most 1")
+    known = beliefs(posterior)
+    importances = rule.importances(known)
+    means = {name: belief.mean for name, belief in known.items()}
+
+    def at(least: float, tried: tuple = ()) -> Pruning:
+        kept = {name: np.broadcast_to(value >= least, means[name].shape).copy() for name, value in importances.items()}
+        return Pruning(rule, kept, means | {name: means[name] * mask for name, mask in kept.items()}, tried)
+
+    if score is None or most_loss is None:
+        return at(rule.least if fraction is None else _least(importances, fraction))
+    full = float(score(at(-np.inf)))
+    tried = [(1.0, full)]
+    best, best_fraction = -np.inf, 1.0
+    for part in fractions:
+        least = _least(importances, part)
+        value = float(score(at(least)))
+        tried.append((float(part), value))
+        if value <= full + most_loss and part < best_fraction:
+            best, best_fraction = least, part
+    return at(best, tuple(tried))
+
+
+def _least(importances: dict[str, np.ndarray], fraction: float) -> float:
+    """The importance of the last thing that is kept."""
+    ranked = np.sort(np.concatenate([value.reshape(-1) for value in importances.values()]))[::-1]
+    return float(ranked[max(1, round(fraction * ranked.size)) - 1])

@@ -1,0 +1,73 @@
+"""What a probabilistic language does with somebody's network: put priors on its weights, and shrink it after a fit. Part of ``PPL``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from scalemix.plan import Parametrization
+
+if TYPE_CHECKING:
+    from scalemix.compress import Pruning, Rule, Shrunk
+    from scalemix.lifting import Lifted
+    from scalemix.posterior import Posterior
+
+__all__ = ["Networks"]
+
+
+class Networks(Protocol):
+    """The members of ``scalemix.language.PPL`` that treat networks written elsewhere."""
+
+    def lift(
+        self,
+        module: Any,
+        priors: Mapping[str, Any],
+        *,
+        apply: Callable[..., Any] | None = None,
+        parametrization: Parametrization = None,
+        axes: Mapping[str, Sequence[str]] | None = None,
+    ) -> Lifted:
+        """Somebody's network with priors on its weights: ``net = ppl.lift(module, {...})`` is random, ``net(x)`` samples and applies it.
+
+        Args:
+            module: a ``torch.nn.Module`` in Pyro; in NumPyro a pytree of weights, as an Equinox module. It is not touched; its weights are
+                where guides begin.
+            priors: pattern of names (``fnmatch``) to prior, the first that matches counts; arrays that none matches, or one with ``None``,
+                are left alone and stay at their values. ``str(net)`` is a table of it.
+            apply: ``apply(module, *inputs)``; by default ``module(*inputs)``, of an Equinox module for each row.
+            parametrization: of the weights, as for ``weight``.
+            axes: pattern to names of the axes, where those found do not fit: ("out", "in") for a matrix of torch, Equinox and their
+                embeddings ("in", "out"), ("in", "out") for other matrices in JAX; convolutions add "height" and "width", LSTMs "gate".
+
+        Sites: an array's own name, ``fc1.weight``, and beside it those of ``weight``.
+
+        Raises:
+            ValueError: a pattern matches nothing; nothing gets a prior; a prior does not fit its array; batch statistics or dropout are in
+                training mode.
+            TypeError: it is no network of the language, or no prior.
+        """
+        ...
+
+    def shrink(
+        self,
+        posterior: Posterior,
+        rule: Rule | str | Pruning,
+        *,
+        fraction: float | None = None,
+        score: Callable[[Pruning], float] | None = None,
+        most_loss: float | None = None,
+    ) -> Shrunk:
+        """A smaller dense network from the posterior means of a fit: inputs, units and channels without effect are gone.
+
+        Its outputs are those of the network with the dropped weights at 0, to rounding: a unit that only its bias drives goes into the next
+        bias. In Pyro ``.module`` is a ``torch.nn.Module``, in NumPyro a compiled function; ``.report`` says what was saved.
+
+        Args:
+            posterior: of ``models.mlp``, ``models.lenet``, or ``models.lifted`` with a torch module of Linear, Conv2d, ReLU, Tanh, Sigmoid,
+                MaxPool2d, AvgPool2d and Flatten, one after the other, or with an ``eqx.nn.MLP`` or ``eqx.nn.Sequential`` of the same.
+            rule: a ``compress.Rule``, its name, or what ``compress.prune`` gave.
+            fraction, score, most_loss: as for ``compress.prune``.
+
+        Raises: ValueError if the rule does not fit the posterior, the network is no such list of layers, or a layer would be empty.
+        """
+        ...

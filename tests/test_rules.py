@@ -1,0 +1,149 @@
+"""Rules of pruning against formulas by hand and SciPy, and what is kept by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from known_answers import KNOWN
+from scipy import stats
+from untrained_fits import MLP, X, Y, by_log_uniform, made, normals
+
+import scalemix as sm
+import scalemix.pyro as in_pyro
+from scalemix import noise
+from scalemix.compress import RULES, Pruning, Rule, beliefs, feature_scores, prune, rules
+from scalemix.guides import FromPrior, Gate, Gaussian, LogNormal, Point, SpikeSlab
+
+
+def test_log_alpha_is_read_from_the_guide_s_parameters() -> None:
+    posterior = by_log_uniform()
+    kept = prune(posterior, "log_alpha").kept
+    assert set(kept) == {"w1", "w2", "w3"}
+    for name, mask in kept.items():
+        alpha = np.exp(posterior.params[f"{name}_log_variance"]) / posterior.params[f"{name}_loc"] ** 2
+        np.testing.assert_array_equal(mask, alpha <= np.exp(3.0))
+    assert not all(mask.all() for mask in kept.values())
+
+
+def test_rules_of_a_normal_guide_against_scipy() -> None:
+    posterior = by_log_uniform()
+    loc, scale = posterior.params["w2_loc"], np.exp(0.5 * posterior.params["w2_log_variance"])
+    np.testing.assert_allclose(Rule("signal_to_noise").values(posterior)["w2"], np.abs(loc) / scale)
+    np.testing.assert_allclose(Rule("second_moment").values(posterior)["w2"], stats.norm(loc, scale).moment(2), rtol=1e-10)
+    np.testing.assert_array_equal(Rule("magnitude").values(posterior)["w2"], np.abs(loc))
+    low, high = stats.norm(loc, scale).interval(0.9)
+    np.testing.assert_array_equal(prune(posterior, "covers_zero").kept["w2"], (low > 0) | (high < 0))
+
+
+def test_rules_of_draws() -> None:
+    """A posterior without a guide, as MCMC gives it: moments and intervals of the draws."""
+    posterior = made(in_pyro, partial(MLP, prior=sm.Laplace(), parametrization="expanded"), (X, Y), lambda _: Gaussian(), num_draws=41)
+    posterior.guide, draws = None, posterior.draws["w1"][0]
+    np.testing.assert_allclose(Rule("signal_to_noise").values(posterior)["w1"], np.abs(draws.mean(0)) / draws.std(0))
+    np.testing.assert_allclose(Rule("second_moment").values(posterior)["w1"], (draws**2).mean(0))
+    low, high = np.quantile(draws, [0.1, 0.9], axis=0, method="inverted_cdf")
+    inside = Rule("covers_zero").values(posterior)["w1"]
+    sure = (np.minimum((draws > 0).mean(0), (draws < 0).mean(0)) - 0.1) > 1.5 / 41
+    assert np.all(inside[sure] < 0.8)
+    assert np.all(inside[(low > 0) | (high < 0)] >= 0.8 - 2 / 41)
+    with pytest.raises(ValueError, match="no weight of this posterior has what the rule 'log_alpha' looks at"):
+        prune(posterior, "log_alpha")
+
+
+def test_inclusion_of_a_mixture_and_of_a_spike_slab_guide() -> None:
+    prior = sm.SpikeAndSlab(0.3, 1.0, 0.1)
+    posterior = made(in_pyro, partial(MLP, prior=prior, scale_by_fan_in=False), (X, Y), normals)
+    wanted = sm.inclusion_prob(prior, posterior.draws["w1"]).mean(axis=(0, 1))
+    np.testing.assert_allclose(Rule("inclusion_prob").values(posterior)["w1"], wanted)
+    part = SpikeSlab(prior_inclusion=0.3, slab_scale=1.0, spike_scale=0.1)
+    posterior = made(in_pyro, partial(MLP, prior=prior), (X, Y), lambda t: part if t.role == "weight" else Point())
+    loc, scale = posterior.params["w1_loc"], np.exp(0.5 * posterior.params["w1_log_variance"])
+    second = loc**2 + scale**2
+    logit = np.log(0.3 / 0.7) + np.log(0.1) - 0.5 * second * (1.0 - 1.0 / 0.1**2)
+    np.testing.assert_allclose(Rule("inclusion_prob").values(posterior)["w1"], 1 / (1 + np.exp(-logit)), rtol=1e-8)
+
+
+def test_gates_of_vibnet_scales_of_a_horseshoe_and_means_of_gates() -> None:
+    gated = partial(MLP, prior=sm.ScaleMixture(noise.Bottleneck().per("in")), noise_on="input", noise_plate="example")
+    posterior = made(in_pyro, gated, (X, Y), lambda t: Gate() if t.role == "noise" else Point())
+    mu, sigma = posterior.params["w1_noise_loc"], np.exp(0.5 * posterior.params["w1_noise_log_variance"])
+    pruning = prune(posterior, "gate_snr2")
+    np.testing.assert_array_equal(pruning.kept["w1"], np.broadcast_to((mu**2 >= sigma**2)[:, None], (5, 6)))
+    np.testing.assert_allclose(pruning.means["w1"], (mu * (mu**2 >= sigma**2))[:, None] * posterior.params["w1_loc"])
+    posterior = made(
+        in_pyro,
+        partial(MLP, prior=sm.Horseshoe(0.1, per="in"), parametrization="expanded"),
+        (X, Y),
+        lambda t: LogNormal() if t.role in ("noise", "slab") else normals(t),
+    )
+    noises = [posterior.draws[name][0] for name in posterior.draws if name.startswith("w1_") and name != "w1_base"]
+    logs = sum(np.log(each).mean(0).reshape(-1, 1) for each in noises)
+    np.testing.assert_allclose(Rule("group_scale").values(posterior)["w1"], np.exp(logs))
+    dropout = sm.ScaleMixture(noise.Bernoulli(0.8).per("in"))
+    posterior = made(
+        in_pyro, partial(MLP, prior=dropout, parametrization="expanded"), (X, Y), lambda t: FromPrior() if t.role == "noise" else Point()
+    )
+    np.testing.assert_allclose(Rule("mean_gate").values(posterior)["w1"][:, 0], posterior.draws["w1_noise"][0].mean(0))
+
+
+def test_a_kept_fraction_is_of_the_whole_network() -> None:
+    posterior = by_log_uniform()
+    pruning = prune(posterior, "magnitude", fraction=0.25)
+    sizes = np.concatenate([np.abs(posterior.params[f"{name}_loc"]).ravel() for name in ("w1", "w2", "w3")])
+    assert pruning.num_weights == sizes.size == 58
+    assert pruning.kept_weights == round(0.25 * 58)
+    least = np.sort(sizes)[::-1][pruning.kept_weights - 1]
+    assert all(np.all((np.abs(posterior.params[f"{name}_loc"]) >= least) == mask) for name, mask in pruning.kept.items())
+
+
+def test_as_few_as_a_validation_score_allows() -> None:
+    """The score is the dropped fraction: with at most 0.6 lost the least kept fraction of those offered is 0.4."""
+    chosen = prune(
+        by_log_uniform(), "magnitude", score=lambda p: 1.0 - p.kept_weights / p.num_weights, most_loss=0.605, fractions=(0.2, 0.4, 0.5)
+    )
+    assert chosen.kept_weights == round(0.4 * 58)
+    assert [part for part, _ in chosen.tried] == [1.0, 0.2, 0.4, 0.5]
+    assert prune(by_log_uniform(), "magnitude", score=lambda p: -p.kept_weights, most_loss=0.0).kept_weights == 58
+
+
+def test_g10_scores_of_features() -> None:
+    psi, phi = feature_scores([np.array([[0.9, 0.1, 0.4], [0.2, 0.8, 0.5]]).T, np.array([[0.7, 0.3]]).T])
+    np.testing.assert_allclose(psi[0], KNOWN["G10"].value, rtol=1e-12)
+    assert (phi.min(), phi.max()) == (0.0, 1.0)
+
+
+def test_a_pruning_is_taken_as_it_is() -> None:
+    posterior = by_log_uniform()
+    pruning = prune(posterior, "magnitude", fraction=0.5)
+    assert isinstance(pruning, Pruning)
+    assert in_pyro.shrink(posterior, pruning).pruning is pruning
+    with pytest.raises(ValueError, match="has chosen already"):
+        in_pyro.shrink(posterior, pruning, fraction=0.2)
+    assert set(beliefs(posterior)) == {"w1", "b1", "w2", "b2", "w3", "b3"}
+
+
+def test_every_rule_is_in_the_table_of_its_module() -> None:
+    assert all(f"``{name}``" in (rules.__doc__ or "") for name in RULES)
+
+
+REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
+    "rule": ("unknown rule 'size': give one of 'log_alpha'", lambda: Rule("size")),
+    "no_threshold": ("has no threshold of its own", lambda: prune(by_log_uniform(), "magnitude")),
+    "no_gates": ("fit with parametrization='expanded'", lambda: prune(by_log_uniform(), "gate_snr2")),
+    "fraction": (r"fraction=0.0\): give the kept part", lambda: prune(by_log_uniform(), "magnitude", fraction=0.0)),
+    "loss_alone": ("score= and most_loss= together", lambda: prune(by_log_uniform(), "magnitude", most_loss=0.1)),
+    "both": ("fraction= and score=", lambda: prune(by_log_uniform(), "magnitude", fraction=0.5, score=len, most_loss=0.1)),  # type: ignore[arg-type]
+    "probabilities": ("probabilities from 0 to 1", lambda: feature_scores([np.full((2, 1), 1.5)])),
+    "no_chain": ("layers of the shapes", lambda: feature_scores([np.ones((2, 3)), np.ones((2, 1))])),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case: str) -> None:
+    message, call = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        call()
