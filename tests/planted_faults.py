@@ -33,8 +33,8 @@ NETWORK = "test_network_job.py"
 REFERENCE, SIMULATED = "test_reference.py", "test_simulated_calibration.py"
 RECIPE_OBJECTIVES, FILTER_NOISE, SHARED_ALPHA = "test_recipe_objectives.py", "test_filter_noise.py", "test_shared_alpha.py"
 PRIOR_VARIANCE = "test_prior_variance.py"
-GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 LIFTING, RULES, SHRINKING = "test_lifting.py", "test_rules.py", "test_shrinking.py"
+GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
 FAULTS = {
@@ -826,6 +826,7 @@ FAULTS = {
         "site.prior.scaled(None)",
         "the bounds of γ take the layer's scale squared",
         (PRIOR_VARIANCE, "-k", "bounds_take"),
+    ),
     # --- lifted networks, rules and shrinking
     "torch_s_axes_turned": Fault(
         "pyro/lifting.py",
@@ -833,36 +834,42 @@ FAULTS = {
         '2: ("in", "out")',
         "a Linear's weight is (out, in): a noise per input would be one per output",
         (LIFTING, "-k", "written_by_hand and per_in-expanded and pyro"),
+    ),
     "lifted_guides_begin_anywhere": Fault(
         "guides/component.py",
         "made.noise, of_weight.initial)",
         "made.noise, None)",
         "guides do not begin at the network's own weights",
         (LIFTING, "-k", "begin_at_the_network and pyro"),
+    ),
     "log_alpha_of_a_square_root": Fault(
         "compress/rules.py",
         "- 2.0 * np.log(np.abs(belief.mean))",
         "- np.log(np.abs(belief.mean))",
         "α = σ²/μ², not σ²/|μ|",
         (RULES, "-k", "log_alpha_is_read"),
+    ),
     "bias_folded_without_its_activation": Fault(
         "compress/shrinking.py",
         "constant = _through(between[index], biases[index][unit])",
         "constant = float(biases[index][unit])",
         "a unit that reads nothing is f(b), not b",
         (SHRINKING, "-k", "folded_by_hand"),
+    ),
     "constant_folded_through_padding": Fault(
         "compress/shrinking.py",
         "if constant != 0.0 and affine[index + 1].padding > 0:",
         "if constant != constant:",
         "at the border fewer weights read a constant",
         (SHRINKING, "-k", "those_of_the_masked_network and 1-tanh"),
+    ),
     "outputs_counted_as_features": Fault(
         "compress/report.py",
         "tuple(features[:-1])",
         "tuple(features)",
         "r_N counts inputs and hidden units, no outputs",
         (SHRINKING, "-k", "f6"),
+    ),
     "flattened_in_another_order": Fault(
         "compress/layers.py",
         "rows = np.arange(layer.weight.shape[0]).reshape(channels, -1).T.reshape(-1)",

@@ -89,7 +89,7 @@ class Cell:
 
     def fit_name(self, method: str) -> str:
         """The name of a fit, of its row and of its file."""
-        form = [self.form] if self.form and not single_form(self.prior) else []
+        form = [self.form] if isinstance(self.prior, ScaleMixture) and self.form and not single_form(self.prior) else []
         return "-".join([self.prior_name, *form, method, self.backend])
 
 
@@ -172,7 +172,7 @@ def model_of(cell: Cell) -> Callable[..., Any]:
         likelihood = Gaussian(scale=cell.noise or None)
         form, widths = cell.form or None, (cell.hidden_units,)
         return partial(mlp, prior=cell.prior, parametrization=form, widths=widths, likelihood=likelihood, **cell.model)
-    return partial(linear, prior=cell.prior, parametrization=cell.form, scale_by_sigma=cell.scale_by_sigma)
+    return partial(linear, prior=cell.prior, parametrization=cell.form, scale_by_sigma=cell.scale_by_sigma)  # type: ignore[arg-type]
 
 
 def run_cell(cell: Cell, data: Regression, folder: Path, budget: Budget, seed: int, show_progress: bool) -> list[str]:
