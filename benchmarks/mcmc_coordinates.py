@@ -106,18 +106,15 @@ def ratios(taken: list[str | float], runs: dict[str | float, coordinates.Pilot])
 
     The worse form's own ESS counts, even if it diverges.
     """
-    best, worst = sorted(FORMS, key=lambda form: counted(runs[form]), reverse=True)
-    mine = [counted(runs[form]) for form in taken]
-    return [each / counted(runs[best]) for each in mine], [each / runs[worst].ess_per_gradient for each in mine]
+    limit = coordinates.divergence_limit(list(runs.values()))
+    count = {form: run.ess_per_gradient if run.divergence_fraction <= limit else 1e-12 for form, run in runs.items()}
+    best, worst = sorted(FORMS, key=lambda form: count[form], reverse=True)
+    return [count[form] / count[best] for form in taken], [count[form] / runs[worst].ess_per_gradient for form in taken]
 
 
 def some_chains(run: Posterior, chains: slice) -> Posterior:
     parts = {part: {name: value[chains] for name, value in getattr(run, part).items()} for part in ("draws", "sample_stats", "identified")}
     return dataclasses.replace(run, log_joint=run.log_joint[chains], log_likelihood={}, **parts)
-
-
-def counted(run: coordinates.Pilot) -> float:
-    return run.ess_per_gradient if run.divergence_fraction <= coordinates.MAX_DIVERGENCE_FRACTION else 1e-12
 
 
 def cell(run: coordinates.Pilot) -> str:

@@ -21,11 +21,11 @@ from scalemix.posterior import Posterior
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["Pilot", "Settings", "fit", "judged", "pilots"]
+__all__ = ["Pilot", "Settings", "divergence_limit", "fit", "judged", "pilots", "ranked"]
 
 HALF_CENTERED = 0.5
 # Diverging pilots leave out a part of the posterior, and what is left out costs no gradients: such a form is taken only if all are.
-MAX_DIVERGENCE_FRACTION = 0.02
+MAX_DIVERGENCE_FRACTION, TIMES_THE_LEAST = 0.02, 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +103,21 @@ def pilots(
 
 def judged(runs: Mapping[str | float, Posterior]) -> list[Pilot]:
     """``runs`` of one model in several forms (form to run), the best first: the most effective draws of the slowest identified quantity
-    for each gradient among those that seldom diverge (Papaspiliopoulos, Roberts and Sköld, 2007, for the forms)."""
+    for each gradient among those that diverge within ``divergence_limit`` (Papaspiliopoulos, Roberts and Sköld, 2007, for the forms)."""
     shared = set.intersection(*(set(run.identified or run.draws) for run in runs.values()))
-    found = [_pilot(form, run, sorted(shared)) for form, run in runs.items()]
-    return sorted(found, key=lambda each: (each.divergence_fraction > MAX_DIVERGENCE_FRACTION, -each.ess_per_gradient))
+    return ranked([_pilot(form, run, sorted(shared)) for form, run in runs.items()])
+
+
+def ranked(pilots: Sequence[Pilot]) -> list[Pilot]:
+    """The best first, as ``judged``."""
+    limit = divergence_limit(pilots)
+    return sorted(pilots, key=lambda each: (each.divergence_fraction > limit, -each.ess_per_gradient))
+
+
+def divergence_limit(pilots: Sequence[Pilot]) -> float:
+    """The share of divergences up to which a form may be taken: 0.02, or three times the least among ``pilots`` where all have more than a
+    few. Where they are alike they cannot tell the forms apart (Betancourt and Girolami, 2015, for what they tell)."""
+    return max(MAX_DIVERGENCE_FRACTION, TIMES_THE_LEAST * min(pilot.divergence_fraction for pilot in pilots))
 
 
 def fit(

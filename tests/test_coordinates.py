@@ -84,7 +84,22 @@ def test_the_pilots_of_a_network_agree_on_what_is_judged_and_the_model_keeps_wha
     found = coordinates.pilots(in_numpyro, model, X, (Y > 0).astype(int), seed=0, settings=settings, forms=("expanded", "hierarchical"))
     assert {pilot.form for pilot in found} == {"expanded", "hierarchical"}
     assert all(pilot.slowest.startswith(("y_mean", "y_log_likelihood", "w1_noise", "w2_noise_sorted")) for pilot in found)
-    assert found == sorted(found, key=lambda pilot: (pilot.divergence_fraction > 0.02, -pilot.ess_per_gradient))
+    assert found == coordinates.ranked(found)
+
+
+@pytest.mark.parametrize(
+    ("divergences", "best"),
+    [
+        ({"expanded": 0.0, "hierarchical": 0.019}, "hierarchical"),
+        ({"expanded": 0.0, "hierarchical": 0.03}, "expanded"),  # it has the more draws because it leaves some out
+        ({"expanded": 0.018, "hierarchical": 0.026}, "hierarchical"),  # both do
+        ({"expanded": 0.05, "hierarchical": 0.2}, "expanded"),
+    ],
+)
+def test_a_form_that_diverges_more_than_the_others_is_not_taken(divergences: dict[str, float], best: str) -> None:
+    ess = {"expanded": 0.01, "hierarchical": 0.02}
+    tried = [coordinates.Pilot(form, ess[form], "y", 1000, share) for form, share in divergences.items()]
+    assert coordinates.ranked(tried)[0].form == best
 
 
 def test_forms_that_make_the_same_sites_are_tried_once() -> None:
