@@ -129,7 +129,8 @@ def test_masked_groups_are_zero_in_every_draw_and_quantiles_are_those_of_the_law
     np.testing.assert_allclose(guide.quantiles(params, [0.1, 0.5])["w1"][:, 1, 0], law.ppf([0.1, 0.5]), rtol=1e-10)
 
 
-@pytest.mark.parametrize("per", ["in", pytest.param("layer", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("per", ["in", "layer"])
 def test_the_recipe_trains_it_and_predicts(per: str) -> None:
     """The loss falls, also with Kingma's approximation; parameters have their names; draws those of the model."""
     x, y = data(rows=20)
