@@ -68,12 +68,15 @@ def test_noise_on_the_image_is_noise_on_the_weight(language: str, on: str) -> No
     np.testing.assert_allclose(found, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize(("flatten", "gates"), [(True, 18), (False, 2)])
-def test_log_joint_with_a_noise_per_image_written_out(flatten: bool, gates: int, ppl: Any) -> None:
+@pytest.mark.parametrize(
+    ("language", "flatten", "gates"), [("pyro", True, 18), ("pyro", False, 2), pytest.param("numpyro", False, 2, marks=pytest.mark.slow)]
+)
+def test_log_joint_with_a_noise_per_image_written_out(language: str, flatten: bool, gates: int) -> None:
     """Of two filters with maps of 3 × 3 the first dense layer has 18 gates, or without flatten two, each for all pixels of a filter. In a
     minibatch of 5 of 20 images what belongs to an image counts four times."""
     model = partial(models.lenet, prior=IN, flatten=flatten, **ONE)
-    with minibatch_of(20):
+    ppl = LANGUAGES[language]
+    with minibatch_of(20), ppl.engine.precision("float64", "cpu"):
         v, log_probs = run(ppl.name, lambda: model(ppl, ppl.array(SQUARE), ppl.array(Y)))
     noises = {site: value.shape for site, value in v.items() if site.endswith("_noise")}
     assert noises == {"w1_noise": (5, 2), "w2_noise": (5, gates)}

@@ -115,6 +115,7 @@ def test_an_unknown_way_is_refused() -> None:
         vbd.Settings(gamma="map")
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_in_batches() -> None:
     x, y = data(rows=20)
     model = partial(models.mlp, prior=sm.GaussianUniformMaximized(), widths=(3,), likelihood=likelihoods.Gaussian(scale=0.3))
