@@ -24,6 +24,7 @@ from scalemix import models, noise
 from scalemix.guides import Gaussian, Guide, Point
 from scalemix.inference import nuts, variational_dropout
 from scalemix.priors import Horseshoe, Laplace, LogUniform, Normal, ScaleMixture, SpikeAndSlab
+from scalemix.variational_scope import variational, variational_scope
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(6, 3))
@@ -371,3 +372,23 @@ def test_the_model_refuses_the_other_language_and_outputs_that_do_not_fit() -> N
         in_pyro.engine.structure(partial(models.lifted, net=net), (X, Y), seed=0)
     with pytest.raises(ValueError, match="one draw at a time"), in_pyro.primitives.Given({"fc1.weight": torch.zeros(2, 1, 4, 3)}):
         net(torch.zeros(6, 3))
+
+
+def test_a_long_training_can_be_compiled() -> None:
+    """As a graph of torch's operations the objective of a lifted module is what it is without, and each layer draws once a step."""
+    images, labels = RNG.normal(size=(4, 1, 8, 8)), np.array([0, 1, 2, 0])
+    net = in_pyro.lift(Images(), {"*.weight": LogUniform(), "*.bias": Normal(5.0)})
+    model = partial(models.lifted, net=net, likelihood="categorical")
+    with in_pyro.engine.precision("float64", "cpu"):
+        with variational_scope(placeholders=True):
+            structure = in_pyro.engine.structure(variational(model), (images, labels), seed=0)
+        guide = Guide.build(
+            structure, lambda t: Gaussian(log_variance=-40.0) if t.role == "weight" else Point(), seed=0, local_reparametrization=True
+        )
+        objective = in_pyro.engine.objective(model, guide, (images, labels), seed=0)
+        batch = in_pyro.engine.arrays((images, labels))
+        graph = objective.graph(objective.params, batch, 4)
+        found, wanted = graph(objective.params, batch, torch.ones(()))[0], objective.loss(objective.params, batch)[0]
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0.0)
+    drawn = [node.meta["val"].shape[1:] for node in graph.graph.nodes if "randn" in str(node.target)]
+    assert drawn == [(3, 6, 6), (6,), (3,)]
