@@ -109,7 +109,7 @@ def judged(runs: Mapping[str | float, Posterior]) -> list[Pilot]:
 
 
 def ranked(pilots: Sequence[Pilot]) -> list[Pilot]:
-    """The best first, as ``judged``."""
+    """The best of ``pilots`` first: of those within ``divergence_limit`` the one with the most effective draws for a gradient."""
     limit = divergence_limit(pilots)
     return sorted(pilots, key=lambda each: (each.divergence_fraction > limit, -each.ess_per_gradient))
 
