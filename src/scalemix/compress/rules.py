@@ -70,7 +70,7 @@ class Rule:
         return RULES[self.name]
 
     def values(self, posterior: Posterior) -> dict[str, np.ndarray]:
-        """The measure for each weight with an input axis that has it, in a shape that broadcasts against the weight.
+        """The measure for each weight of the ``posterior`` that has it and an input axis, in a shape that broadcasts against it.
 
         Raises: ValueError if no weight has it, or it is not a number.
         """
