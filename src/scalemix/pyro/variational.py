@@ -27,6 +27,10 @@ def standard_normal(like: torch.Tensor) -> torch.Tensor:
 class UnsampledTensor(Unsampled):
     """In torch: every function of torch draws it first."""
 
+    @property
+    def device(self) -> torch.device:
+        return self.loc.device
+
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         return func(*_drawn(args), **_drawn(kwargs or {}))
