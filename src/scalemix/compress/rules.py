@@ -70,11 +70,7 @@ class Rule:
         return RULES[self.name]
 
     def values(self, posterior: Posterior) -> dict[str, np.ndarray]:
-<<<<<<< HEAD
-        """The measure for each weight of ``posterior`` with an input axis that has it, in a shape that broadcasts against the weight.
-=======
         """The measure for each weight of the ``posterior`` that has it and an input axis, in a shape that broadcasts against it.
->>>>>>> a27bb1c790e7e95db957c42d3e5f952a2c768373
 
         Raises: ValueError if no weight has it, or it is not a number.
         """
