@@ -64,6 +64,7 @@ def test_what_is_not_there_is_refused(values: np.ndarray, tmp_path: Path) -> Non
         (("--data", "yacht", "--target", "y"), "--target goes with a CSV file"),
         (("--data", "yacht", "--network", "3", "--methods", "nuts,laplace"), "unknown method 'laplace'"),
         (("--data", "yacht", "--network", "3", "--prior", "ridge"), "unknown prior 'ridge'"),
+        (("--data", "yacht", "--methods", "vbd"), "vbd has a prior of its own: give --network too"),
     ):
         result = run(*arguments, "--output", tmp_path / "out")
         assert result.exit_code == 2
@@ -114,12 +115,15 @@ def test_a_network_by_a_guide(values: np.ndarray, tmp_path: Path, method: str) -
 
 @pytest.mark.slow
 def test_a_network_by_nuts_and_guides_on_two_cores(values: np.ndarray, tmp_path: Path) -> None:
-    out, methods = tmp_path / "out", ("nuts", "mean_field", "low_rank", "full_rank")
-    result = run("--data", "yacht", "--network", 2, "--draws", 200, "--warmup", 200, "--steps", 300, "--workers", 2, "--output", out)
+    out, own = tmp_path / "out", {"vbd": "gaussian-uniform", "mc_dropout": "dropout"}
+    methods, short = [*METHODS, *own], ("--draws", 200, "--warmup", 200, "--steps", 300)
+    result = run("--data", "yacht", "--network", 2, "--methods", ",".join(methods), *short, "--workers", 2, "--output", out)
     assert result.exit_code == 0, result.output
-    table = check_report(out, [f"normal-{method}-numpyro" for method in methods])
+    table = check_report(out, [f"{own.get(method, 'normal')}-{method}-numpyro" for method in methods])
     assert table["method"].tolist() == list(methods)
-    assert table["divergences"].notna().tolist() == [True, False, False, False]
+    assert table["divergences"].notna().tolist() == [True, *[False] * 5]
+    assert table["test_rmse"].between(0.0, 6.0, inclusive="neither").all()
+    assert table.loc["gaussian-uniform-vbd-numpyro", ["khat", "elbo", "w1_to_reference"]].isna().all()
 
 
 def test_khats_of_a_network_are_of_what_is_identified() -> None:
@@ -134,7 +138,9 @@ def test_khats_of_a_network_are_of_what_is_identified() -> None:
 def test_the_figure_shows_identified_quantities_in_sds_of_the_reference() -> None:
     first, second = network(1, 1.0, 0.0), network(2, 2.0, 1.0)
     second.info.method = "hmc"
-    found = compare({"net nuts": first, "net hmc": second}, reference="net nuts")
+    third = network(3, 2.0, 1.0)
+    third.info.prior, third.info.parametrization = "another", "hierarchical"  # it has no reference to be measured by, and so no panel
+    found = compare({"net nuts": first, "net hmc": second, "other hmc": third}, reference="net nuts")
     (ax,) = found.plot()["identified"].axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["y_mean[0]", "y_mean[1]", "y_mean[2]", "y_log_likelihood"]
     medians = [line.get_xdata() for line in ax.lines if line.get_marker() == "o"]

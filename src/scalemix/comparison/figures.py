@@ -52,8 +52,9 @@ def figures_of(comparison: Comparison, *, noise_prefix: str = "noise_") -> dict[
         comparison.labels[prior]: [fit for fit in comparison.fits.values() if prior_of(fit) == prior] for prior in comparison.labels
     }
     if all(fit.posterior.identified for fit in comparison.fits.values()):
-        shown = {panel.label: panel.fit for panel in panels}
-        figures = {"identified": identified_figure(by_prior, shown, {panel.label: panel.reference is not None for panel in panels})}
+        measured = [panel for panel in panels if panel.reference is not None] or panels  # else there is nothing to measure by
+        shown, valid = {panel.label: panel.fit for panel in measured}, {panel.label: panel.reference is not None for panel in measured}
+        figures = {"identified": identified_figure({label: by_prior[label] for label in shown}, shown, valid)}
     else:
         figures = {"coefficients": coefficient_figure(panels, noise_prefix=noise_prefix)}
     if any(found is not None and found.noun == "coefficients" for panel in panels for _, found in panel.guides):
