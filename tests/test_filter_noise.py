@@ -110,7 +110,7 @@ def test_what_cannot_be_is_refused_with_the_remedy(case: str, ppl: Any) -> None:
 # --- recipes -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_vibnet_of_a_convolutional_network(language: str) -> None:
     """Two steps; gates are one per filter, and at other images the mean of the gates gives the network by hand."""
     model = partial(models.lenet, prior=ScaleMixture(noise.Bottleneck().per("in")), flatten=False, **ONE)

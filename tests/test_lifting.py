@@ -285,6 +285,7 @@ def test_tied_weights_are_one_draw() -> None:
     torch.testing.assert_close(first, second)
 
 
+@pytest.mark.slow
 def test_equinox_is_sampled_from_its_own_weights() -> None:
     net = in_numpyro.lift(mlp_of(draws_of_mlp())["numpyro"], {"*.weight": Laplace(), "*.bias": Normal(3.0)}, parametrization="marginal")
     settings = nuts.Settings(num_warmup=5, num_draws=3, num_chains=1, max_tree_depth=2, progress=False)

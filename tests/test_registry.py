@@ -36,7 +36,7 @@ def test_every_named_prior_has_a_row() -> None:
 
 
 def test_every_model_has_a_row() -> None:
-    assert {row.model.__name__ for row in MODELS.values()} == set(models.__all__)
+    assert {row.model.__name__ for row in MODELS.values()} == set(models.__all__) - {"lifted"}  # its network is somebody's: test_lifting.py
     assert {case.model_name for case in CASES} == set(MODELS)
 
 

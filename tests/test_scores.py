@@ -116,7 +116,7 @@ def test_held_out_scores_of_a_regression_are_those_of_its_exact_predictive_law()
 def test_an_outcome_that_is_a_class_has_a_density_alone() -> None:
     regression = Regression()
     posterior = regression.nuts()
-    posterior.predict = lambda x, *, seed: SimpleNamespace(mean=np.zeros((len(x), 3)), draws=np.zeros((5, len(x))))
+    posterior.predict = lambda x, *, seed, noise: SimpleNamespace(mean=np.zeros((len(x), 3)), draws=np.zeros((5, len(x))))
     found = held_out(posterior, (regression.x_test, regression.y_test))
     assert math.isfinite(found.log_density)
     assert all(math.isnan(each) for each in (found.rmse, found.crps, found.calibration_error, *found.coverage.values()))

@@ -107,7 +107,8 @@ class ScaleMixture:
 
     def __repr__(self) -> str:
         slab = f", slab={self.slab}" if self.slab is not None else ""
-        return " × ".join([*map(str, self.factors), f"N(0, {self.base_scale:g}²)"]) + slab
+        told = [str(factor) for factor in self.factors if factor.noise != Constant(1.0)]
+        return " × ".join([*told, f"N(0, {self.base_scale:g}²)"]) + slab
 
 
 def Normal(scale: float = 1.0) -> ScaleMixture:  # noqa: N802  (named like the distribution it is)
