@@ -113,6 +113,11 @@ def test_save_and_load(guide_fit, nuts_fit, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_fit_whose_noises_belong_to_no_row_predicts_others_as_it_is(nuts_fit):
+    assert "sigma" in nuts_fit.latents and not nuts_fit.dims.get("sigma"), "a site without dimensions is no noise of the rows"
+    assert nuts_fit.noise_of_new_rows == "posterior"
+
+
 def test_prediction_and_its_parts(nuts_fit):
     new = X.to_numpy()[:4]
     prediction = nuts_fit.predict(new, seed=2)

@@ -222,8 +222,11 @@ class Posterior:
     def noise_of_new_rows(self) -> str:
         """What ``noise=`` has to be at other rows: "prior" where each row of the fit drew noises of its own, else "posterior"."""
         anew = () if self.guide is None else self.guide.anew
-        by_row = [name for name in self.latents if self.dims.get(name, ("",))[:1] != () and self.dims[name][0].endswith("_case")]
-        return "prior" if set(by_row) - set(anew) else "posterior"
+        return "prior" if any(self._by_row(name) for name in self.latents if name not in anew) else "posterior"
+
+    def _by_row(self, site: str) -> bool:
+        """It has a row for each case of the fit."""
+        return any(dim.endswith("_case") for dim in self.dims.get(site, ())[:1])
 
     def _draws_at(self, ppl: PPL, model: Callable[..., Any], inputs: tuple, noise: str, seed: int) -> dict[str, np.ndarray]:
         """Draws of the latent sites, with the noise that belongs to the rows of ``inputs``."""
@@ -249,8 +252,7 @@ class Posterior:
         """Raise ValueError if a noise was drawn per row, and there are not as many rows."""
         rows = _rows_of(inputs)
         for name, values in draws.items():
-            dims = self.dims.get(name, ())
-            if dims and dims[0].endswith("_case") and values.shape[1] != rows:
+            if self._by_row(name) and values.shape[1] != rows:
                 raise ValueError(
                     f"the noise {name!r} was drawn for each of the {values.shape[1]} rows of the fit, and here are {rows} others: give "
                     "noise='prior', which draws it anew, or noise='mean'"
