@@ -36,6 +36,10 @@ def _chains_on(cores: int) -> None:
     """
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={cores}".strip()
     _single_threaded()
+    if find_spec("numpyro") is not None:
+        from scalemix.numpyro.compiling import cache_compilation
+
+        cache_compilation()
 
 
 def _one_core() -> None:
@@ -51,8 +55,9 @@ def _single_threaded() -> None:
 
 
 def compile_fast() -> None:
-    """Where NumPyro is installed; a comparison in Pyro needs no JAX."""
+    """Where NumPyro is installed, and keep what was compiled; a comparison in Pyro needs no JAX."""
     if find_spec("numpyro") is not None:
-        from scalemix.numpyro.compiling import prefer_fast_compilation
+        from scalemix.numpyro.compiling import cache_compilation, prefer_fast_compilation
 
         prefer_fast_compilation()
+        cache_compilation()

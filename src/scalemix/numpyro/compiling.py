@@ -1,4 +1,4 @@
-"""XLA's compilation: how long it took inside a block, and how to make it shorter."""
+"""XLA's compilation: how long it took inside a block, how to make it shorter, and how to keep what it made."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import jax
 
-__all__ = ["CompileClock", "compile_clock", "prefer_fast_compilation"]
+__all__ = ["CompileClock", "cache_compilation", "compile_clock", "prefer_fast_compilation"]
 
 FAST_COMPILE_FLAGS = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
 FLAGS_KNOWN_BY = "0.10."  # XLA aborts on a flag it does not know, so they are set only for the releases they were tried with
@@ -51,6 +52,21 @@ def compile_clock() -> Iterator[CompileClock]:
         yield clock
     finally:
         jax.monitoring.unregister_event_time_span_listener(clock)
+
+
+def cache_compilation(folder: Path | None = None) -> None:
+    """Keep compiled programs on the disk, where later runs of one model on data of the same shapes find them; ``scalemix compare`` does.
+
+    It is JAX's own cache, for the whole process. One that JAX has already (``JAX_COMPILATION_CACHE_DIR``) stays.
+
+    Args:
+        folder: where; ``None`` for a folder of scalemix among the user's caches.
+    """
+    from platformdirs import user_cache_path
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(user_cache_path("scalemix") / "jax" if folder is None else folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def prefer_fast_compilation() -> None:
