@@ -24,7 +24,9 @@ TORCH = frozenset({"torch", "torchvision", "pyro"})
 JAX = frozenset({"jax", "jaxlib", "numpyro", "optax", "flax", "equinox"})
 ZONES = {
     "cli": "front",  # the front may import everything, and nothing else imports the front
-    "study": "front",
+    "commands": "front",
+    "compare_jobs": "front",
+    "studies": "front",
     "workers": "front",
     "testing": "front",
     "__main__": "front",

@@ -1,32 +1,13 @@
-"""The command line: ``scalemix compare`` and ``scalemix prior``.
-
-Bad input ends with exit code 2 and one sentence that names the thing and the remedy.
-"""
+"""The command line. Bad input ends with exit code 2 and one sentence that names the thing and the remedy."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import warnings
-from dataclasses import replace
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from scalemix.prior_command import prior
-from scalemix.terminal import console, refuse
-from scalemix.workers import compile_fast, executor, stop_workers
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    from scalemix.comparison import Comparison
-    from scalemix.data import Regression
-    from scalemix.study import Budget, Cell
+from scalemix.commands.compare import compare
+from scalemix.commands.prior import prior
 
 __all__ = ["app", "main"]
 
@@ -37,15 +18,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # so that paragraphs of the docstrings flow
     help="Dropout as a prior: Gaussian scale mixtures under SVI and MCMC, compared.",
 )
-INTERRUPTED = 130
-
-
-class Backend(StrEnum):
-    """Probabilistic language to fit with."""
-
-    numpyro = "numpyro"
-    pyro = "pyro"
-    both = "both"
+for _command in (compare, prior):
+    app.command()(_command)
 
 
 @app.callback()
@@ -53,249 +27,7 @@ def _scalemix() -> None:
     """Dropout as a prior: Gaussian scale mixtures under SVI and MCMC, compared."""
 
 
-@app.command()
-def compare(
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="CSV file of numbers with a header line, or the name of a UCI set (yacht, energy, ...). Default: diabetes (442 × 10) with "
-            "40 added columns of noise."
-        ),
-    ] = None,
-    target: Annotated[str | None, typer.Option(help="Column of the CSV file to predict.")] = None,
-    split: Annotated[int | None, typer.Option(min=0, help="Standard split of the UCI set; 0 if not given.")] = None,
-    network: Annotated[
-        int | None, typer.Option(min=1, help="Fit a network with one hidden layer of so many units, rather than a linear model.")
-    ] = None,
-    noise: Annotated[
-        float | None, typer.Option(min=0.0, help="Known noise of a network's outcome, in sds of the target; 0: learn it. Default: 0.1.")
-    ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            help="Of nuts, mean_field, low_rank, full_rank, with commas; of a network also map, mc_dropout, vbd, ... Default: "
-            "nuts,mean_field; of a network all."
-        ),
-    ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for table, figures and posteriors.")] = Path("results/compare"),
-    backend: Annotated[
-        Backend, typer.Option(help="Language to fit with; Pyro's NUTS is tens of times slower on models of this size.")
-    ] = Backend.numpyro,
-    prior: Annotated[
-        list[str] | None, typer.Option(help="Fit only this prior (repeat for several): ridge, laplace, student-t, ...")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split (but of a UCI set's), the fits and the noise columns.")] = 0,
-    draws: Annotated[
-        int | None,
-        typer.Option(
-            min=100, help="Draws per chain of each prior's reference fit; other fits take half of both. Default: 1000, of a network 1000."
-        ),
-    ] = None,
-    warmup: Annotated[int | None, typer.Option(min=100, help="Warm-up iterations per chain. Default: 1000, of a network 1000.")] = None,
-    steps: Annotated[int | None, typer.Option(min=100, help="Gradient steps of SVI. Default: 10000, of a network 20000.")] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Cores to work on: so many fits side by side; NUTS of a network alone, with its chains side by side.")
-    ] = min(2, os.cpu_count() or 1),
-) -> None:
-    """Fit one data set by SVI and by NUTS, and compare what they made of it: a sparse regression under six priors, or a network.
-
-    The priors: ridge, Laplace (Rayleigh noise), Student-t (inverse-Nakagami noise), horseshoe (half-Cauchy noise), the regularized
-    horseshoe, and spike-and-slab (Bernoulli noise), each in every parametrization it has. With --network: one hidden layer of tanh units,
-    normal weights of variance 1/(units that feed them) and known noise, judged by its function values and not by its weights, whose order
-    has no meaning; beside them the dropout family, MC dropout to VIBNet, each with a prior of its own. A random fifth of the rows is held
-    out; of a UCI set those of the split. Prints three tables (prediction, sampler and optimizer, distances to the reference of the same
-    prior) with one row per fit, and verdicts in words; writes report.html, which is one file with everything in it, and beside it
-    report.md, the tables (csv, md), the figures (png) and a netCDF file per posterior (for ArviZ).
-
-    Examples:
-
-        scalemix compare
-
-        scalemix compare --data mine.csv --target y --output results/mine
-
-        scalemix compare --data yacht --split 0 --network 50 --output results/yacht
-    """
-    regression = _read(data, target, split, seed)
-    folder = _writable(output)
-    for column in regression.dropped:
-        console.print(f"[yellow]Left out column {column!r}: it is constant in the training part.[/yellow]")
-    languages = ("numpyro", "pyro") if backend is Backend.both else (str(backend),)
-    todo = _cells(regression, languages, prior, network, methods, noise)
-    budget = _budget(network, draws=draws, warmup=warmup, svi_steps=steps)
-    if "pyro" in languages:
-        console.print("Pyro's NUTS takes tens of times as long as NumPyro's on a model of this size: --prior and --draws make it shorter.")
-    done = _fit(todo, regression, folder, budget, seed, workers)
-    console.print("Comparing ...")
-    comparison = _compare(done, regression, folder, _about(data, split, regression, todo[0]))
-    _show(comparison)
-    console.print(f"\nWritten to {folder}: report.html, report.md, tables (csv, md), figures (png), posteriors (nc).")
-
-
-app.command()(prior)
-
-
 def main() -> None:
     """Entry point of the ``scalemix`` command."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="arviz")
     app()
-
-
-def _read(data: str | None, target: str | None, split: int | None, seed: int) -> Regression:
-    from scalemix.data import DataError, diabetes, read_csv
-    from scalemix.uci import UCI_SETS, uci_regression
-
-    is_set = data in UCI_SETS
-    if split is not None and not is_set:
-        refuse(f"--split goes with a UCI set: give --data one of {', '.join(UCI_SETS)}")
-    if target is not None and (data is None or is_set):
-        refuse("--target goes with a CSV file: give --data the file it is a column of")
-    try:
-        if data is None:
-            return diabetes(seed=seed)
-        if is_set:
-            return uci_regression(data, split or 0)
-        if target is None:
-            refuse("--data needs --target: name the column to predict")
-        return read_csv(Path(data), target, seed=seed)
-    except DataError as error:
-        refuse(str(error))
-
-
-def _writable(folder: Path) -> Path:
-    """The folder, made and tried before hours of work go into it."""
-    probe = folder / ".scalemix-probe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        refuse(f"cannot write to {folder} ({error.strerror}): give --output a folder that you can write to")
-    return folder
-
-
-def _cells(
-    regression: Regression,
-    languages: tuple[str, ...],
-    names: list[str] | None,
-    network: int | None,
-    methods: str | None,
-    noise: float | None,
-) -> list[Cell]:
-    """The cells to run; checks that the priors and methods exist and the languages are installed before anything is fitted."""
-    from scalemix.study import METHODS, NETWORK_METHODS, NETWORK_NOISE, cells, language, network_cells
-
-    allowed = METHODS if network is None else NETWORK_METHODS
-    chosen = tuple(methods.split(",")) if methods is not None else ("nuts", "mean_field") if network is None else allowed
-    for method in chosen:
-        if method in NETWORK_METHODS and method not in allowed:
-            refuse(f"{method} has a prior of its own: give --network too, or --methods some of {','.join(METHODS)}")
-        if method not in allowed:
-            refuse(f"unknown method {method!r}: give --methods some of {','.join(allowed)}")
-    if network is None and noise is not None:
-        refuse("--noise is of a network: give --network too, or leave it out, as a regression learns its noise")
-    if network is not None:
-        todo = network_cells(network, languages, chosen, NETWORK_NOISE if noise is None else noise)
-    else:
-        todo = cells(regression.x_train.shape[1], len(regression.y_train), languages, chosen)
-    known = list(dict.fromkeys(cell.prior_name for cell in todo))
-    for name in names or ():
-        if name not in known:
-            refuse(f"unknown prior {name!r}: give --prior one of {', '.join(known)}")
-    try:
-        for each in languages:
-            language(each)
-    except ValueError as error:
-        refuse(str(error))
-    return [cell for cell in todo if not names or cell.prior_name in names]
-
-
-def _budget(network: int | None, **asked: int | None) -> Budget:
-    from scalemix.study import NETWORK, REGRESSION
-
-    return replace(REGRESSION if network is None else NETWORK, **{name: number for name, number in asked.items() if number is not None})
-
-
-def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget, seed: int, workers: int) -> list[Cell]:
-    """Run every cell under a counting progress bar; Ctrl-C keeps what is finished."""
-    from scalemix.study import run_cells
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("fits"), TimeElapsedColumn())
-    pools = _pools(todo, workers)
-    done: list[Cell] = []
-    interrupted = threading.Event()
-
-    def interrupt(*_: object) -> None:
-        interrupted.set()  # an exception raised inside a callback of the garbage collector is lost, this is not
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        with Progress(*columns, console=console) as progress:
-            total = sum(len(cell.methods) for cell in todo)
-            task = progress.add_task(f"{total} fits to make;", total=total)
-            for cells, pool in pools:
-                for cell in run_cells(cells, regression, folder, budget=budget, seed=seed, executor=pool):
-                    done.append(cell)
-                    how = ", ".join(each for each in (cell.form, cell.backend) if each)
-                    told = f"{cell.prior_name} by {', '.join(cell.methods)} ({how}) done;"
-                    progress.update(task, advance=len(cell.methods), description=told)
-                    if interrupted.is_set():
-                        raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        stop_workers(folder)
-        names = ", ".join(cell.fit_name(method) for cell in done for method in cell.methods) or "none"
-        console.print(f"\nInterrupted. Finished and readable in {folder}: {names}.")
-        raise typer.Exit(INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGINT, before)
-        for _, pool in pools:
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
-    return sorted(done, key=todo.index)
-
-
-def _pools(todo: list[Cell], workers: int) -> list[tuple[list[Cell], Executor | None]]:
-    """The cells and what they run on: NUTS of a network first and alone, with all cores for its chains, the others side by side."""
-    from scalemix.study import SAMPLERS
-
-    longest_first = sorted(todo, key=lambda cell: "horseshoe" not in cell.prior_name)  # so that no worker waits at the end
-    alone = [cell for cell in longest_first if cell.hidden_units is not None and set(cell.methods) & set(SAMPLERS)]
-    others = [cell for cell in longest_first if cell not in alone]
-    return [(cells, None if workers == 1 else executor(workers, one_fit_at_a_time=cells is alone)) for cells in (alone, others) if cells]
-
-
-def _about(data: str | None, split: int | None, regression: Regression, cell: Cell) -> str:
-    """What was compared: data, model and units."""
-    from scalemix.uci import UCI_SETS
-
-    source = data or "diabetes with 40 columns of noise"
-    source += f", split {split or 0}" if data in UCI_SETS else ""
-    fitted, held, columns = len(regression.y_train), len(regression.y_test), regression.x_train.shape[1]
-    noise = f"known noise of {cell.noise:g} sd of the target" if cell.noise else "learned noise"
-    model = f"A network with one hidden layer of {cell.hidden_units} tanh units" if cell.hidden_units else "A linear model"
-    return (
-        f"{source}: {fitted} cases to fit, {held} held out, {columns} inputs. {model} and {noise}, fitted to standardized inputs "
-        f"and target. Target: {regression.target}, mean {regression.target_mean:.4g}, sd {regression.target_scale:.4g}; RMSE, CRPS and log "
-        "densities of held-out cases are in its own units."
-    )
-
-
-def _compare(done: list[Cell], regression: Regression, folder: Path, about: str) -> Comparison:
-    from scalemix.comparison import compare as compare_posteriors
-    from scalemix.study import load_posteriors
-
-    compile_fast()
-    comparison = compare_posteriors(
-        load_posteriors(done, folder),
-        data=(regression.x_test, regression.y_test),
-        target_scale=(regression.target_mean, regression.target_scale),
-    )
-    comparison.report(folder, about=about)
-    return comparison
-
-
-def _show(comparison: Comparison) -> None:
-    console.print(comparison.to_markdown(), soft_wrap=True, markup=False, highlight=False)
-    console.print()
-    for verdict in comparison.verdicts:
-        console.print(f"- {verdict}", markup=False, highlight=False, soft_wrap=True)

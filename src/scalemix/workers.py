@@ -36,10 +36,7 @@ def _chains_on(cores: int) -> None:
     """
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={cores}".strip()
     _single_threaded()
-    if find_spec("numpyro") is not None:
-        from scalemix.numpyro.compiling import cache_compilation
-
-        cache_compilation()
+    _compile(fast=False)
 
 
 def _one_core() -> None:
@@ -56,8 +53,13 @@ def _single_threaded() -> None:
 
 def compile_fast() -> None:
     """Where NumPyro is installed, and keep what was compiled; a comparison in Pyro needs no JAX."""
+    _compile(fast=True)
+
+
+def _compile(*, fast: bool) -> None:
     if find_spec("numpyro") is not None:
         from scalemix.numpyro.compiling import cache_compilation, prefer_fast_compilation
 
-        prefer_fast_compilation()
+        if fast:
+            prefer_fast_compilation()
         cache_compilation()

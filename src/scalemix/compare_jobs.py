@@ -21,6 +21,7 @@ from scalemix.plan import forms, single_form
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, VariationalPrior
 from scalemix.variational_scope import variational
+from scalemix.workers import executor
 
 if TYPE_CHECKING:
     from scalemix.data import Regression
@@ -37,6 +38,7 @@ __all__ = [
     "load_posteriors",
     "model_of",
     "network_cells",
+    "pools",
     "prior_table",
     "run_cell",
     "run_cells",
@@ -220,6 +222,14 @@ def run_cells(
     for future in as_completed(futures):
         future.result()
         yield futures[future]
+
+
+def pools(todo: list[Cell], workers: int) -> list[tuple[list[Cell], Executor | None]]:
+    """The cells and what they run on: NUTS of a network first and alone, with all cores for its chains, the others side by side."""
+    longest_first = sorted(todo, key=lambda cell: "horseshoe" not in cell.prior_name)  # so that no worker waits at the end
+    alone = [cell for cell in longest_first if cell.hidden_units is not None and set(cell.methods) & set(SAMPLERS)]
+    others = [cell for cell in longest_first if cell not in alone]
+    return [(cells, None if workers == 1 else executor(workers, one_fit_at_a_time=cells is alone)) for cells in (alone, others) if cells]
 
 
 def load_posteriors(done: Sequence[Cell], folder: Path) -> dict[str, Posterior]:
