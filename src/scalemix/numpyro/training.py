@@ -54,8 +54,11 @@ def train(
 
 
 class _Stepper:
-    """``scalemix.training.loop.Stepper``: parameters and optax's state, given away to each call of the program and replaced by what it
-    returns."""
+    """``scalemix.training.loop.Stepper``: parameters and optax's state, replaced by what each call of the program returns.
+
+    They are not given away to the program (donated): a call whose loss ceases to be finite is taken again up to the step before. To choose
+    between old and new numbers inside of each step took 9 % of it (LeNet-300-100, batch 128).
+    """
 
     def __init__(self, objective: Any, feed: Feed, settings: Settings, seed: int) -> None:
         from scalemix.numpyro.data import arrays
@@ -63,12 +66,12 @@ class _Stepper:
         self.objective, self.feed, self.settings, self.on_device = objective, feed, settings, arrays
         self.names = tuple(objective.params)
         self.noise = noise_names(settings, objective)
-        params = {name: jnp.array(value, copy=True) for name, value in objective.params.items()}  # what is given away is gone
+        params = {name: jnp.asarray(value) for name, value in objective.params.items()}
         self.carry = (params, self._optimizer(*rates(settings, 0.0)).init(params))
         self.arrays = None if feed.arrays is None else arrays(feed.arrays)
         self.keys = tuple(jax.random.split(jax.random.PRNGKey(seed)))  # of the orders, and of the steps
-        self.program = jax.jit(self._many, donate_argnums=0)
-        self.single = jax.jit(self._one, donate_argnums=0)
+        self.program = jax.jit(self._many)
+        self.single = jax.jit(self._one)
         self.source: tuple[int, int, Any] | None = None  # epoch, position and the iterator that stands there
         self.seconds_compile, self.notes = 0.0, []
 
@@ -95,10 +98,13 @@ class _Stepper:
         return {name: np.array(value) for name, value in params.items()}
 
     def _on_arrays(self, epoch: int, position: int, count: int) -> Steps:
-        self.carry, log, done, well, finite = self.program(self.carry, self.arrays, self.keys, epoch, position, count)
+        carry, log, done, well, finite = self.program(self.carry, self.arrays, self.keys, epoch, position, count)
         rows = np.asarray(log)[: int(done)]
         if bool(well):
+            self.carry = carry
             return Steps(rows, self._unfinished(finite))
+        if len(rows) > 1:
+            self.carry = self.program(self.carry, self.arrays, self.keys, epoch, position, len(rows) - 1)[0]
         further, s = divmod(position + len(rows) - 1, self.feed.full + (self.feed.rest > 0))
         batch = self._rows(
             self._order(self.keys, epoch + further), self.arrays, s, self.feed.rows if s < self.feed.full else self.feed.rest
@@ -111,9 +117,10 @@ class _Stepper:
         batches, log, finite = self.source[2], np.empty((0, 3)), np.ones(1, bool)
         for batch in islice(batches, count):
             arrays, s = self.on_device(batch), position + len(log)
-            self.carry, row, well, finite = self.single(self.carry, arrays, self.keys, epoch, s)
+            carry, row, well, finite = self.single(self.carry, arrays, self.keys, epoch, s)
             if not bool(well):
                 return Steps(log, self._cause(float(row[0]), arrays, epoch, s))
+            self.carry = carry
             log = np.concatenate([log, np.asarray(row)[None]])
         self.source = (epoch, position + len(log), batches)
         return Steps(log, self._unfinished(finite))
@@ -189,16 +196,14 @@ class _Stepper:
         return jax.value_and_grad(mean_loss, has_aux=True)(params)
 
     def _step(self, carry: Any, batch: tuple, key: Any, epochs: Any) -> tuple[Any, Any, Any]:
-        """One step: the new carry; its loss, nll and kl; and whether the loss is finite. If it is not, the carry stays."""
+        """One step: the new carry, of which nothing is to be used unless the loss is finite; its loss, nll and kl; and whether it is."""
         params, state = carry
         (value, parts), gradients = self._gradients(params, batch, key, epochs)
         updates, state = self._optimizer(*rates(self.settings, epochs, jnp)).update(gradients, state, params)
         params = optax.apply_updates(params, updates)
         if (project := getattr(self.objective, "project", None)) is not None:
             params = project(params)
-        well = jnp.isfinite(value)
-        carry = jax.tree.map(lambda new, old: jnp.where(well, new, old), (params, state), carry)
-        return carry, jnp.stack([value, parts["nll"], parts["kl"]]), well
+        return (params, state), jnp.stack([value, parts["nll"], parts["kl"]]), jnp.isfinite(value)
 
     def _one(self, carry: Any, batch: tuple, keys: Any, epoch: Any, s: Any) -> tuple[Any, Any, Any, Any]:
         """A step on a batch that was brought."""
