@@ -8,6 +8,7 @@ import typer
 
 from scalemix.commands.compare import compare
 from scalemix.commands.prior import prior
+from scalemix.commands.study import study
 
 __all__ = ["app", "main"]
 
@@ -18,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # so that paragraphs of the docstrings flow
     help="Dropout as a prior: Gaussian scale mixtures under SVI and MCMC, compared.",
 )
-for _command in (compare, prior):
+for _command in (compare, prior, study):
     app.command()(_command)
 
 

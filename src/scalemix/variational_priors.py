@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalemix import divergences
+from scalemix.arrays import arrays
 from scalemix.checks import check_nonnegative
 
 __all__ = ["GaussianUniformMaximized", "LogUniform", "VariationalPrior"]
@@ -35,12 +36,12 @@ class VariationalPrior:
     parametrizations: tuple[str, ...] = ()
     sampleable: tuple[str, ...] = ()
 
-    def divergence(self, mean: Any, scale: Any) -> Any:
-        """D(N(mean, scale²)), elementwise, of arrays of any language.
+    def divergence(self, mean: Any, log_variance: Any) -> Any:
+        """D(N(mean, e^log_variance)), elementwise, of arrays of any language.
 
         Raises: TypeError if a subclass does not define it.
         """
-        raise TypeError(f"{type(self).__name__} does not say its divergence: define divergence(mean, scale)")
+        raise TypeError(f"{type(self).__name__} does not say its divergence: define divergence(mean, log_variance)")
 
     def divergence_at(self, log_alpha: Any) -> Any:
         """D(N(θ, α θ²)) where it depends on α alone, elementwise, of log α as an array of any language.
@@ -69,8 +70,9 @@ class VariationalPrior:
 class _LogUniform(VariationalPrior):
     method: str = "exact"
 
-    def divergence(self, mean: Any, scale: Any) -> Any:
-        return self.divergence_at(divergences.log_alpha(mean, scale))
+    def divergence(self, mean: Any, log_variance: Any) -> Any:
+        xp, mean, log_variance = arrays(mean, log_variance)
+        return self.divergence_at(divergences.log_alpha(mean, xp.exp(0.5 * log_variance)))
 
     def divergence_at(self, log_alpha: Any) -> Any:
         return divergences.log_uniform(log_alpha, self.method)
@@ -87,8 +89,8 @@ class _GaussianUniformMaximized(VariationalPrior):
     low: float = 0.0
     high: float = math.inf
 
-    def divergence(self, mean: Any, scale: Any) -> Any:
-        return divergences.bounded_gaussian_uniform(mean, scale, low=self.low, high=self.high)
+    def divergence(self, mean: Any, log_variance: Any) -> Any:
+        return divergences.bounded_gaussian_uniform(mean, log_variance=log_variance, low=self.low, high=self.high)
 
     def divergence_at(self, log_alpha: Any) -> Any:
         return divergences.gaussian_uniform(log_alpha) if (self.low, self.high) == (0.0, math.inf) else super().divergence_at(log_alpha)

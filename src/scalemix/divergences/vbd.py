@@ -41,7 +41,7 @@ def gaussian_uniform_variance(mean: Any, scale: Any, *, low: float = 0.0, high: 
     return clip(xp, mean**2 + scale**2, low, high)
 
 
-def bounded_gaussian_uniform(mean: Any, scale: Any, *, low: float = 0.0, high: float = math.inf) -> Any:
+def bounded_gaussian_uniform(mean: Any, scale: Any = None, *, log_variance: Any = None, low: float = 0.0, high: float = math.inf) -> Any:
     """min over γ in [a, b] of KL(N(θ, σ²) ‖ N(0, γ)) = ½ log(γ*/σ²) + (θ² + σ²)/(2γ*) − ½, γ* = θ² + σ² held within [a, b].
 
     Liu et al. (2019), eq. 14 and 16, with the bounds of eq. 11. Within them it is ½ log(1 + θ²/σ²), here for any θ and σ, not only where
@@ -49,27 +49,36 @@ def bounded_gaussian_uniform(mean: Any, scale: Any, *, low: float = 0.0, high: f
 
     Args:
         mean, scale: θ and σ, which broadcast, of NumPy, torch or JAX arrays.
+        log_variance: log σ², in place of ``scale``. It saves a fifth of the exponentials of a gradient with respect to it.
         low, high: a and b, bounds of the VARIANCE γ. The defaults never bind.
 
     Returns: elementwise.
 
-    Raises: ValueError unless 0 ≤ low < high.
+    Raises: ValueError unless 0 ≤ low < high, and one of ``scale`` and ``log_variance`` is given.
     """
     _check_bounds(low, high)
-    xp, mean, scale = arrays(mean, scale)
-    value = 0.5 * xp.log1p((mean / scale) ** 2)
+    if (scale is None) == (log_variance is None):
+        raise ValueError("bounded_gaussian_uniform wants the width of q once: give scale or log_variance")
+    if log_variance is None:
+        xp, mean, scale = arrays(mean, scale)
+        ratio = (mean / scale) ** 2
+    else:
+        xp, mean, log_variance = arrays(mean, log_variance)
+        ratio = mean**2 * xp.exp(-log_variance)
+    value = 0.5 * xp.log1p(ratio)
     if low == 0.0 and high == math.inf:
         return value
-    second_moment = mean**2 + scale**2
+    log_variance = 2.0 * xp.log(scale) if log_variance is None else log_variance
+    second_moment = mean**2 + xp.exp(log_variance)
     if low > 0.0:
-        value = xp.where(second_moment < low, _at(xp, second_moment, scale, low), value)
+        value = xp.where(second_moment < low, _at(second_moment, log_variance, low), value)
     if high < math.inf:
-        value = xp.where(second_moment > high, _at(xp, second_moment, scale, high), value)
+        value = xp.where(second_moment > high, _at(second_moment, log_variance, high), value)
     return value
 
 
-def _at(xp: Any, second_moment: Any, scale: Any, variance: float) -> Any:
-    return 0.5 * math.log(variance) - xp.log(scale) + 0.5 * (second_moment / variance - 1.0)
+def _at(second_moment: Any, log_variance: Any, variance: float) -> Any:
+    return 0.5 * (math.log(variance) - log_variance + second_moment / variance - 1.0)
 
 
 def _check_bounds(low: float, high: float) -> None:

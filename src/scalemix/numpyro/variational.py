@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -53,17 +54,27 @@ class WeightNormal(numpyro_dist.Normal):
         super().__init__(loc, jnp.exp(0.5 * log_variance), validate_args=False)
 
     def sample(self, key: jax.Array | None, sample_shape: tuple[int, ...] = ()) -> Any:
-        loc, scale = self.loc, self.scale
-        if self.mask_above is not None:
-            kept = self._kept(self.mask_above)
-            loc, scale = loc * kept, scale * kept
+        masked = self._masked()
         if self.lazy and not sample_shape:
             uses = count()
-            return UnsampledArray(loc, scale * scale, lambda like: standard_normal(jax.random.fold_in(key, next(uses)), like))
-        return loc + scale * standard_normal(key, jnp.broadcast_to(loc, sample_shape + self.batch_shape))
+            normal = lambda like: standard_normal(jax.random.fold_in(key, next(uses)), like)  # noqa: E731
+            return UnsampledArray(masked(self.loc), masked(self.variance), normal)
+        loc = masked(self.loc)
+        return loc + masked(self.scale) * standard_normal(key, jnp.broadcast_to(loc, sample_shape + self.batch_shape))
+
+    @property
+    def variance(self) -> jax.Array:
+        return jnp.exp(self.log_variance)
 
     def log_prob(self, value: Any) -> jax.Array:
         return super().log_prob(value.drawn() if isinstance(value, Unsampled) else value)
+
+    def _masked(self) -> Callable[[jax.Array], jax.Array]:
+        """Puts 0 where a weight is masked."""
+        if self.mask_above is None:
+            return lambda values: values
+        kept = self._kept(self.mask_above)
+        return lambda values: values * kept
 
     def _kept(self, above: float) -> jax.Array:
         log_variance, size = jax.lax.stop_gradient((self.log_variance, jnp.abs(self.loc)))
@@ -78,6 +89,10 @@ class MultiplicativeNormal(WeightNormal):
     def __init__(self, loc: Any, log_alpha: Any, *, lazy: bool = False, mask_above: float | None = None, validate_args: Any = None) -> None:
         self.log_alpha, self.lazy, self.mask_above = log_alpha, lazy, mask_above
         numpyro_dist.Normal.__init__(self, loc, jnp.exp(0.5 * log_alpha) * jnp.abs(loc), validate_args=False)
+
+    @property
+    def variance(self) -> jax.Array:
+        return self.scale * self.scale
 
     def _kept(self, above: float) -> jax.Array:
         return jax.lax.stop_gradient(self.log_alpha) <= above
@@ -109,8 +124,8 @@ class VariationalLaw(numpyro_dist.Distribution):
 
 
 @kl_divergence.register(numpyro_dist.Normal, VariationalLaw)
-def _divergence(q: Any, p: VariationalLaw) -> jax.Array:
-    return p.prior.divergence(q.loc, q.scale)
+def _divergence_of_normal(q: Any, p: VariationalLaw) -> jax.Array:
+    return p.prior.divergence(q.loc, q.log_variance if isinstance(q, WeightNormal) else 2.0 * jnp.log(q.scale))
 
 
 @kl_divergence.register(MultiplicativeNormal, VariationalLaw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyro.distributions as pyro_dist
@@ -64,17 +65,25 @@ class WeightNormal(Normal):
         return WeightNormal(self.loc.expand(shape), self.log_variance.expand(shape), lazy=self.lazy, mask_above=self.mask_above)
 
     def rsample(self, sample_shape: Any = ()) -> Any:
-        loc, scale = self.loc, self.scale
-        if self.mask_above is not None:
-            kept = self._kept(self.mask_above)
-            loc, scale = loc * kept, scale * kept
+        masked = self._masked()
         if self.lazy and not sample_shape:
-            return UnsampledTensor(loc, scale * scale, standard_normal)
-        shape = torch.Size(sample_shape) + self.batch_shape
-        return loc + scale * standard_normal(loc.expand(shape))
+            return UnsampledTensor(masked(self.loc), masked(self.variance), standard_normal)
+        loc = masked(self.loc)
+        return loc + masked(self.scale) * standard_normal(loc.expand(torch.Size(sample_shape) + self.batch_shape))
+
+    @property
+    def variance(self) -> torch.Tensor:
+        return torch.exp(self.log_variance)
 
     def log_prob(self, value: Any) -> torch.Tensor:
         return super().log_prob(value.drawn() if isinstance(value, Unsampled) else value)
+
+    def _masked(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Puts 0 where a weight is masked."""
+        if self.mask_above is None:
+            return lambda values: values
+        kept = self._kept(self.mask_above)
+        return lambda values: values * kept
 
     def _kept(self, above: float) -> torch.Tensor:
         return self.log_variance.detach() <= above + 2.0 * torch.log(torch.abs(self.loc.detach()))
@@ -90,6 +99,10 @@ class MultiplicativeNormal(WeightNormal):
     def expand(self, batch_shape: Any, _instance: Any = None) -> MultiplicativeNormal:
         shape = torch.Size(batch_shape)
         return MultiplicativeNormal(self.loc.expand(shape), self.log_alpha, lazy=self.lazy, mask_above=self.mask_above)
+
+    @property
+    def variance(self) -> torch.Tensor:
+        return self.scale * self.scale
 
     def _kept(self, above: float) -> torch.Tensor:
         return self.log_alpha.detach() <= above
@@ -124,7 +137,7 @@ class VariationalLaw(TorchDistribution):
 
 @register_kl(pyro_dist.Normal, VariationalLaw)
 def _divergence_of_normal(q: Any, p: VariationalLaw) -> torch.Tensor:
-    return p.prior.divergence(q.loc, q.scale)
+    return p.prior.divergence(q.loc, q.log_variance if isinstance(q, WeightNormal) else 2.0 * torch.log(q.scale))
 
 
 @register_kl(MultiplicativeNormal, VariationalLaw)

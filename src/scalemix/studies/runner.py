@@ -1,0 +1,127 @@
+"""Runs the cells of a study side by side, and leaves away those that are done."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from scalemix.files import writing
+from scalemix.identity import versions
+from scalemix.studies.cell import Cell, Result, Study
+from scalemix.studies.ledger import REMEDY, Ledger
+
+__all__ = ["LEDGER", "code_hash", "pending", "run_study"]
+
+LEDGER, CHECKPOINTS = "cells.jsonl", ".checkpoints"
+
+
+def run_study(
+    study: Study,
+    size: str,
+    folder: Path,
+    *,
+    executor: Executor | None = None,
+    only: Collection[str] = (),
+    num_workers: int = 1,
+    on_total: Callable[[int], object] = lambda total: None,
+) -> Iterator[Result]:
+    """Run what is not done of ``study``; yields each result once it is on the disk.
+
+    Args:
+        study: which.
+        size: one of its sizes.
+        folder: where its ledger lies, and the checkpoints of the cells that are under way.
+        executor: what the cells run on, side by side: processes of this machine, or anything with the interface of
+            ``concurrent.futures`` (``dask.distributed.Client().get_executor()``). ``None``: here, one after the other. With other
+            machines, ``folder`` has to be one that all of them see.
+        only: patterns of names of cells; those that none matches are left out. Empty: all.
+        num_workers: cells that are handed to the executor at a time.
+        on_total: is told how many cells there are to do, each time that becomes known.
+
+    Raises: ValueError if the ledger is damaged or a size unknown, and whatever a cell raises, naming the cell.
+    """
+    if size not in study.sizes:
+        raise ValueError(f"the study {study.name} has no size {size!r}: give one of {', '.join(study.sizes)}")
+    with writing("the study", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(folder / LEDGER)
+    total = 0
+    while todo := pending(study, size, ledger, only):
+        total += len(todo)
+        on_total(total)
+        for result in _run(study, todo, folder, executor, num_workers):
+            ledger.add(result)
+            yield result
+    with writing("the study", folder, REMEDY):
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def pending(study: Study, size: str, ledger: Ledger, only: Collection[str] = ()) -> list[Cell]:
+    """The cells that can be run now and are not done."""
+    cells = study.cells(size, done(study, size, ledger))
+    chosen = [cell for cell in cells if not only or any(fnmatchcase(cell.name, pattern) for pattern in only)]
+    return [cell for cell in chosen if cell.key not in ledger.results]
+
+
+def done(study: Study, size: str, ledger: Ledger) -> list[Result]:
+    """The results that belong to this size of the study: those of the cells it asks for, stage by stage."""
+    found: list[Result] = []
+    while True:
+        cells = study.cells(size, found)
+        now = [ledger.results[cell.key] for cell in cells if cell.key in ledger.results]
+        if len(now) == len(found):
+            return now
+        found = now
+
+
+def _run(study: Study, todo: Sequence[Cell], folder: Path, executor: Executor | None, num_workers: int) -> Iterator[Result]:
+    if executor is None:
+        for cell in todo:
+            yield _cell(study.name, cell, folder)
+        return
+    waiting, running = list(reversed(todo)), set[Future[Result]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < num_workers:
+                running.add(executor.submit(_cell, study.name, waiting.pop(), folder))
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in ready:
+                yield future.result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _cell(study: str, cell: Cell, folder: Path) -> Result:
+    """Run in a worker; a cell that was killed goes on from its last checkpoint, where its recipe writes any."""
+    from scalemix.studies import STUDIES
+
+    start = time.perf_counter()
+    own = folder / CHECKPOINTS / cell.key
+    own.mkdir(parents=True, exist_ok=True)
+    try:
+        numbers = STUDIES[study].run(cell.spec, own)
+    except (ValueError, RuntimeError, FloatingPointError) as error:
+        raise RuntimeError(f"the cell {cell.name!r} of the study {study} failed: {error}") from error
+    shutil.rmtree(own, ignore_errors=True)
+    language = str(cell.spec.get("language", "numpyro"))
+    return Result(cell, numbers, time.perf_counter() - start, code_hash(), versions(language))
+
+
+@cache
+def code_hash() -> str:
+    """Of all Python sources of scalemix, models and recipes among them."""
+    digest = hashlib.sha256()
+    for package in ("scalemix", "scalemix.models", "scalemix.inference"):
+        root = Path(import_module(package).__file__ or "").parent
+        for path in sorted(root.rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
