@@ -54,7 +54,7 @@ def study(
     if size not in chosen.sizes:
         refuse(f"the study {name} has no size {size!r}: give --size one of {', '.join(chosen.sizes)}")
     folder = writable(output or Path("results") / (name if size == "full" else f"{name}-{size}"))
-    pool = executor(workers, one_fit_at_a_time=False) if workers > 1 else None
+    pool = executor(workers, one_fit_at_a_time=False)
     try:
         with interruptible() as check, counting("cells") as progress:
             task = progress.add_task(f"{name}, {size};", total=None)
@@ -77,8 +77,7 @@ def study(
     except (ValueError, OSError) as error:
         refuse(str(error))
     finally:
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
     found = done(chosen, size, Ledger(folder / LEDGER))
     path = write_report(chosen, size, found, folder)
     console.print(path.read_text(encoding="utf-8"), soft_wrap=True, markup=False, highlight=False)

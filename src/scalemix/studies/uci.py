@@ -188,10 +188,8 @@ UCI = Study(
     },
     settings=(
         "One hidden layer of 50 ReLU units (protein 100), inputs and target standardized by the rows to fit, noise learned, in NumPyro.",
-        "Sets of up to 1600 rows: 10 000 steps with all of them; the others: minibatches of 256, 400 epochs (protein 150). Adam, from 5e-3 to "
-        "0 by a cosine.",
-        "Settings are one for all sets. Of each method's options that one stands which was better on more of the five small sets, on "
-        "validation rows of split 0 (`--size choose`).",
+        "Up to 1600 rows: 10 000 steps with all of them; else minibatches of 256, 400 epochs (protein 150). Adam, 5e-3 to 0 by a cosine.",
+        "One setting for all sets: of a method's options the one better on more of five small sets, on validation rows of split 0.",
         "sBNN-50 has the half of the weights with the least inclusion probability put to 0, without training again.",
         "NUTS: 2 chains, 300 warm-up and 300 kept draws, trees of depth 8 at most; R-hat in cells.jsonl.",
         "Departures: the paper's sBNN has a spike and a slab of its own for each set, and 40 epochs; Year is left out: it is not at hand.",

@@ -1,0 +1,118 @@
+"""Whole inputs, units and filters dropped from networks on MNIST: VIBNet, structured VBD, the horseshoe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalemix.studies.cell import Cell, Entry, Result, Study
+from scalemix.studies.networks import GATES, run
+
+__all__ = ["MNIST_UNITS"]
+
+SEEDS, KEPT_APART = 3, 10_000
+TRAINING = {"batch_size": 128, "noise_learning_rate": 5e-3, "schedule": "linear", "hold": 0.2, "num_draws": 1}
+PER_FILTER = {"flatten": False}
+
+
+def _vib(kl_scale: float, epochs: int, layer_weights: list[float], **model: Any) -> dict[str, Any]:
+    """VIBNet with the weight ``kl_scale`` beside the mean loss of an image."""
+    own = {"num_epochs": epochs, "kl_schedule": [0, 10], "kl_scale": kl_scale, "layer_weights": layer_weights}
+    return {
+        "recipe": "vib",
+        "prior": GATES["prior"],
+        "model": {**GATES["model"], **model},
+        "settings": {**TRAINING, **own},
+        "rule": "gate_snr2",
+        "threshold": 1.0,
+    }
+
+
+def _horseshoe(epochs: int, **model: Any) -> dict[str, Any]:
+    return {
+        "recipe": "horseshoe",
+        "prior": ["horseshoe", {"slab_scale": 1.0}],
+        "model": model,
+        "settings": {**TRAINING, "num_epochs": epochs, "local_reparametrization": True},
+        "rule": "group_scale",
+        "threshold": 0.05,
+    }
+
+
+# By network and method. The two VIBNets are the two ends of the trade: as small as the paper's, and as accurate.
+METHODS: dict[str, dict[str, dict[str, Any]]] = {
+    "LeNet-300-100": {
+        "VIBNet, small": _vib(35 / 50_000, 150, [1.15, 1.0, 0.7]),
+        "VIBNet, accurate": _vib(14 / 50_000, 100, [1.15, 1.0, 0.7]),
+        "horseshoe": _horseshoe(60),
+    },
+    "LeNet-500-300": {"structured VBD": _vib(5 / 50_000, 60, [1.0, 1.0, 1.0]), "horseshoe": _horseshoe(60)},
+    "LeNet-5": {"VIBNet": _vib(5 / 50_000, 60, [1.0, 1.0, 1.0, 1.0], **PER_FILTER)},
+}
+COLUMNS = {"error (%)": "error", "r_W (%)": "r_W", "r_N (%)": "r_N", "MFLOP": "mflop"}
+# T3.1, T3.2 (r_W, r_N, error; r_W, MFLOP, r_N, error) and T0.5 (error).
+PAPER = {
+    ("LeNet-300-100", "VIBNet, small"): {"r_W (%)": 3.59, "r_N (%)": 16.98, "error (%)": 1.6},
+    ("LeNet-300-100", "horseshoe"): {"r_W (%)": 10.55, "r_N (%)": 34.71, "error (%)": 1.8},
+    ("LeNet-500-300", "structured VBD"): {"error (%)": 1.35},
+    ("LeNet-5", "VIBNet"): {"r_W (%)": 0.83, "MFLOP": 0.094, "r_N (%)": 15.55, "error (%)": 1.0},
+}
+UNITS_OF_THE_PAPER = {
+    ("LeNet-300-100", "VIBNet, small"): (97, 71, 33),
+    ("LeNet-300-100", "horseshoe"): (311, 86, 14),
+    ("LeNet-500-300", "structured VBD"): (179, 160, 60),
+}
+
+
+def cells(size: str, done: Sequence[Result]) -> list[Cell]:
+    """A fit each."""
+    plan = [(network, method, seed) for network, methods in METHODS.items() for method in methods for seed in range(SEEDS)]
+    if size == "smoke":
+        plan = [("LeNet-300-100", "VIBNet, small", 0)]
+    elif size == "choose":
+        plan = [each for each in plan if each[2] == 0]
+    found = []
+    for network, method, seed in plan:
+        own = METHODS[network][method]
+        spec = {"network": network, "label": method, "seed": seed, **own, "judge": "validation" if size == "choose" else "test"}
+        spec["num_validation"] = 58_000 if size == "smoke" else KEPT_APART if size == "choose" else 0
+        if size == "smoke":
+            spec["settings"] = {**own["settings"], "num_epochs": 1, "kl_schedule": [0, 1]}
+        found.append(Cell(f"{network}, {method}, seed {seed}", spec))
+    return found
+
+
+def entries(result: Result) -> list[Entry]:
+    """Error, sizes, and what is left of each layer."""
+    network, method, numbers = str(result.cell.spec["network"]), str(result.cell.spec["label"]), result.numbers
+    found = [Entry(network, method, column, numbers[name]) for column, name in COLUMNS.items()]
+    widths = sorted(name for name in numbers if name.startswith("units "))
+    return [*found, *(Entry(f"{network}: inputs, filters and units left", method, f"layer {name[6:]}", numbers[name]) for name in widths)]
+
+
+MNIST_UNITS = Study(
+    name="mnist-units",
+    title="Units dropped from LeNets on MNIST",
+    source="Dai, Zhu and Wipf (2018), LeNet-300-100 and LeNet-5; Liu et al. (2019), structured compression",
+    cells=cells,
+    run=run,
+    entries=entries,
+    paper={(*place, column): value for place, row in PAPER.items() for column, value in row.items()}
+    | {
+        (f"{network}: inputs, filters and units left", method, f"layer {index}"): float(count)
+        for (network, method), row in UNITS_OF_THE_PAPER.items()
+        for index, count in enumerate(row)
+    },
+    sizes={
+        "smoke": "VIBNet, LeNet-300-100, one epoch of 2000 images",
+        "choose": "one seed, judged on the last 10 000 training images; how settings and thresholds were chosen",
+        "full": "three networks, three seeds",
+    },
+    settings=(
+        "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro; the test set is read once a cell.",
+        "VIBNet and structured VBD are one objective (γ = L/(2N) makes them equal); a gate is kept where μ²/σ² is above 1.",
+        "The horseshoe is regularized, one noise for all weights out of an input or a unit; kept where exp E[log ξ] is above 0.05.",
+        "What is judged is the shrunk dense network; r_W and r_N as the paper has them, biases not counted.",
+        "Departures: no pre-training, batch normalization or weight decay; gates drawn for each image; 60 to 150 epochs.",
+    ),
+)

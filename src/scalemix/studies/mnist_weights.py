@@ -1,0 +1,138 @@
+"""Single weights dropped from networks on MNIST: variational dropout, VBD, spike-and-slab nets, Bayes by Backprop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalemix.studies.cell import Cell, Entry, Result, Study
+from scalemix.studies.networks import run
+
+__all__ = ["MNIST_WEIGHTS"]
+
+SEEDS, SEEDS_OF_THE_CLAIM = 3, 5
+KEPT_APART = 10_000
+NETWORKS = ("LeNet-300-100", "LeNet-5")
+
+PRUNED_IN_TRAINING = {
+    "batch_size": 128,
+    "noise_learning_rate": 2e-3,
+    "kl_schedule": [5, 15],
+    "schedule": "linear",
+    "hold": 0.3,
+    "mask_above": 3.0,
+    "local_reparametrization": True,
+    "num_draws": 1,
+}
+PLAIN = {"batch_size": 128, "schedule": "linear", "hold": 0.3, "num_draws": 20}
+TWO_NORMALS = {"slab_scale": 1.0, "spike_scale": 0.0067}
+
+METHODS: dict[str, dict[str, Any]] = {
+    "VD": {
+        "recipe": "variational_dropout",
+        "prior": ["log-uniform", {}],
+        "model": {},
+        "settings": PRUNED_IN_TRAINING,
+        "rule": "log_alpha",
+        "threshold": 1.0,
+    },
+    "VBD": {
+        "recipe": "vbd",
+        "prior": ["gaussian-uniform", {}],
+        "model": {},
+        "settings": PRUNED_IN_TRAINING,
+        "rule": "log_alpha",
+        "threshold": 0.0,
+    },
+    "sBNN": {
+        "recipe": "spike_slab",
+        "prior": ["spike-and-slab", {"inclusion_prob": 0.5, **TWO_NORMALS}],
+        "model": {"scale_by_fan_in": False},
+        "settings": {**PLAIN, "local_reparametrization": True},
+        "rule": "inclusion_prob",
+        "threshold": None,
+        "fraction": 0.05,
+    },
+    "BbB": {
+        "recipe": "bayes_by_backprop",
+        "prior": ["two normals", {"weight": 0.5, "wide_scale": 1.0, "narrow_scale": 0.0067}],
+        "model": {"scale_by_fan_in": False},
+        "settings": PLAIN,
+        "rule": "signal_to_noise",
+        "threshold": None,
+        "fraction": 0.05,
+    },
+}
+EPOCHS = {"LeNet-300-100": 120, "LeNet-5": 60}
+
+ERROR, COMPRESSION = "error (%)", "weights / weights kept"
+# T0.4 and T4.6: VD of the original paper, VBD-high, sBNN (sparsity 95.0 and 99.2 %).
+PAPER = {
+    ("LeNet-300-100", "VD"): (1.92, 68.0),
+    ("LeNet-300-100", "VBD"): (1.76, 81.0),
+    ("LeNet-300-100", "sBNN"): (1.94, 20.0),
+    ("LeNet-5", "VD"): (0.75, 280.0),
+    ("LeNet-5", "VBD"): (0.81, 290.0),
+    ("LeNet-5", "sBNN"): (1.06, 125.0),
+}
+
+
+def cells(size: str, done: Sequence[Result]) -> list[Cell]:
+    """A fit each."""
+    plan = [
+        (network, method, seed)
+        for network in NETWORKS
+        for method in METHODS
+        for seed in range(SEEDS_OF_THE_CLAIM if network == "LeNet-300-100" and method in ("VD", "VBD") else SEEDS)
+    ]
+    if size == "smoke":
+        plan = [("LeNet-300-100", "VBD", 0)]
+    elif size == "choose":
+        plan = [("LeNet-300-100", method, 0) for method in METHODS]
+    return [Cell(f"{network}, {method}, seed {seed}", _spec(network, method, seed, size)) for network, method, seed in plan]
+
+
+def _spec(network: str, method: str, seed: int, size: str) -> dict[str, Any]:
+    own = METHODS[method]
+    settings = {**own["settings"], "num_epochs": 1 if size == "smoke" else EPOCHS[network]}
+    if size == "smoke":
+        settings["kl_schedule"] = [0, 1]
+    fitted = {"num_validation": 58_000 if size == "smoke" else KEPT_APART if size == "choose" else 0}
+    return {"network": network, "seed": seed, **own, "settings": settings, "judge": "validation" if size == "choose" else "test", **fitted}
+
+
+def entries(result: Result) -> list[Entry]:
+    """Error and compression of a method."""
+    spec, numbers = result.cell.spec, result.numbers
+    row = next(name for name, own in METHODS.items() if own["recipe"] == spec["recipe"])
+    table = str(spec["network"])
+    found = [Entry(table, row, ERROR, numbers["error"]), Entry(table, row, COMPRESSION, numbers["compression"])]
+    return [*found, Entry(table, row, "r_W (%)", numbers["r_W"])]
+
+
+MNIST_WEIGHTS = Study(
+    name="mnist-weights",
+    title="Weights dropped from LeNets on MNIST",
+    source="Liu et al. (2019), weight compression, and Saha, Liu and Liang (2024), LeNets",
+    cells=cells,
+    run=run,
+    entries=entries,
+    paper={
+        (network, method, column): value
+        for (network, method), row in PAPER.items()
+        for column, value in zip((ERROR, COMPRESSION), row, strict=True)
+    },
+    sizes={
+        "smoke": "VBD, LeNet-300-100, one epoch of 2000 images",
+        "choose": "one seed of LeNet-300-100, judged on the last 10 000 training images; how settings and thresholds were chosen",
+        "full": "two networks, three seeds; VD and VBD on LeNet-300-100 five, since their difference is what the paper claims",
+    },
+    settings=(
+        "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro; the test set is read once a cell.",
+        "VD and VBD: a weight is kept where log α is at most 1 and 0, and is 0 already during training where log α is above 3.",
+        "sBNN and BbB keep the 5 % of the weights with the largest inclusion probability and signal-to-noise ratio.",
+        "What is judged is the shrunk network with mean weights; biases are not counted.",
+        "The paper's numbers: VD as in its original, VBD at its higher compression, sBNN.",
+        "Departures: 120 epochs of LeNet-300-100 (the paper 200), 60 of LeNet-5; one draw of the noise per step; no pre-training.",
+    ),
+)

@@ -1,0 +1,128 @@
+"""One network on MNIST: fitted by a recipe, pruned by a rule, shrunk, and judged on images that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalemix import noise, priors
+from scalemix.mnist import mnist
+from scalemix.studies.cell import Numbers
+from scalemix.studies.resuming import folder_of
+
+__all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "run"]
+
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "LeNet-300-100": ("mlp", {"widths": (300, 100), "num_outputs": 10}),
+    "LeNet-500-300": ("mlp", {"widths": (500, 300), "num_outputs": 10}),
+    "LeNet-5": ("lenet", {"filters": (20, 50), "widths": (500,), "num_outputs": 10}),
+}
+"""Model of ``scalemix.models`` and its arguments by the name of the network; "784-h-h-h-10" is one of three equal layers."""
+
+PRIORS: dict[str, Any] = {
+    "normal": priors.Normal,
+    "log-uniform": priors.LogUniform,
+    "gaussian-uniform": priors.GaussianUniformMaximized,
+    "spike-and-slab": priors.SpikeAndSlab,
+    "two normals": priors.NormalMixture,
+    "gates": lambda per="in": priors.ScaleMixture(noise.Bottleneck().per(per)),
+    "bernoulli": lambda rate: priors.ScaleMixture(noise.Bernoulli.from_dropout_rate(rate).per("in")),
+    "gaussian": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5).per("in")),
+    "gaussian on outputs": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5).per("out")),
+    "horseshoe": lambda slab_scale: priors.Horseshoe(slab_scale=slab_scale, per="in"),
+}
+BY_ROW = {"noise_on": "input", "noise_plate": "example"}
+GATES = {"prior": ["gates", {}], "model": BY_ROW}
+BLOCK = 1000  # images whose outputs are computed at a time
+
+
+def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
+    """Fit ``spec["method"]`` to ``spec["network"]`` and judge it.
+
+    Args:
+        spec: network; recipe, prior [name, arguments], model and settings (further arguments of both), rule and its threshold or fraction
+            (none: nothing is dropped); seed; num_validation, images at the end of the training part that are kept apart; judge "test" or
+            "validation".
+        folder: for checkpoints.
+
+    Returns: error (percent), and of a pruned network kept (percent of the weights), compression |W|/|W≠0|, r_W and r_N (percent), mflop
+        (millions of multiplications) and units 0, 1, … (inputs, then each layer's).
+    """
+    import scalemix.numpyro as ppl
+    from scalemix import inference
+
+    images, labels = mnist("train")
+    kept_apart = spec["num_validation"]
+    fitted = slice(0, len(labels) - kept_apart)
+    held = mnist("t10k") if spec["judge"] == "test" else (images[fitted.stop :], labels[fitted.stop :])
+    dense = spec["network"] != "LeNet-5"
+    recipe = getattr(inference, spec["recipe"])
+    settings = recipe.Settings(**{name: _plain(value) for name, value in spec["settings"].items()}, progress=False)
+    data = _shaped(images[fitted], dense), labels[fitted]
+    posterior = recipe.fit(ppl, _model(spec), *data, seed=spec["seed"], settings=settings, **folder_of(folder))
+    if spec["rule"] is None:
+        return {"error": _error_of_mean(ppl, posterior, _shaped(held[0], dense), held[1])}
+    return _judged(ppl, posterior, spec, _shaped(held[0], dense), held[1])
+
+
+def _model(spec: Mapping[str, Any]) -> Any:
+    from scalemix import models
+
+    name, options = NETWORKS[spec["network"]] if spec["network"] in NETWORKS else ("mlp", _equal_layers(spec["network"]))
+    prior, arguments = spec["prior"]
+    made = PRIORS[prior](**arguments)
+    return partial(
+        getattr(models, name),
+        prior=made,
+        likelihood="categorical",
+        activation="relu",
+        **options,
+        **{"scale_by_fan_in": True, **spec["model"]},
+    )
+
+
+def _equal_layers(name: str) -> dict[str, Any]:
+    widths = tuple(int(each) for each in name.split("-"))
+    return {"widths": widths[1:-1], "num_outputs": widths[-1]}
+
+
+def _shaped(images: np.ndarray, dense: bool) -> np.ndarray:
+    return images.reshape(len(images), -1) if dense else images[..., None]
+
+
+def _plain(value: Any) -> Any:
+    """What JSON makes lists of are tuples in settings."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _judged(ppl: Any, posterior: Any, spec: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> Numbers:
+    from scalemix.compress import Rule, prune
+
+    pruning = prune(posterior, Rule(spec["rule"], spec["threshold"]), fraction=spec.get("fraction"))
+    shrunk = ppl.shrink(posterior, pruning)
+    report = shrunk.report
+    wrong = 100.0 * float(
+        np.mean(np.concatenate([np.asarray(shrunk(x[at : at + BLOCK])) for at in range(0, len(y), BLOCK)]).argmax(1) != y)
+    )
+    found = {
+        "error": wrong,
+        "compression": report.compression,
+        "kept": 100.0 / report.compression,
+        "r_W": 100.0 * report.weight_ratio,
+        "r_N": 100.0 * report.feature_ratio,
+        "mflop": sum(report.after.multiplications) / 1e6,
+    }
+    return found | {f"units {index}": float(count) for index, count in enumerate(report.after.units[:-1])}
+
+
+def _error_of_mean(ppl: Any, posterior: Any, x: np.ndarray, y: np.ndarray) -> float:
+    """Percent of the images whose largest output of the network with mean weights and mean noises is not the label's."""
+    wrong = 0
+    for at in range(0, len(y), BLOCK):
+        probabilities = posterior.predict(x[at : at + BLOCK], seed=0, noise="mean").mean
+        wrong += int(np.sum(np.asarray(probabilities).argmax(-1) != y[at : at + BLOCK]))
+    return 100.0 * wrong / len(y)
