@@ -74,7 +74,7 @@ def study(
         stop_workers(folder)
         console.print(f"\nInterrupted. What is done is in {folder / LEDGER}; the same command goes on.")
         raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         refuse(str(error))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -86,17 +86,22 @@ def _run(study: Study, todo: Sequence[Cell], folder: Path, executor: Executor | 
         for cell in todo:
             yield _cell(study.name, cell, folder)
         return
-    waiting, running = list(reversed(todo)), set[Future[Result]]()
+    waiting, running, failed = list(reversed(todo)), set[Future[Result]](), list[BaseException]()
     try:
-        while waiting or running:
-            while waiting and len(running) < num_workers:
+        while running or (waiting and not failed):  # what runs beside a cell that fails is not lost
+            while waiting and not failed and len(running) < num_workers:
                 running.add(executor.submit(_cell, study.name, waiting.pop(), folder))
             ready, running = wait(running, return_when=FIRST_COMPLETED)
             for future in ready:
-                yield future.result()
+                if (error := future.exception()) is None:
+                    yield future.result()
+                else:
+                    failed.append(error)
     finally:
         for future in running:
             future.cancel()
+    if failed:
+        raise failed[0]
 
 
 def _cell(study: str, cell: Cell, folder: Path) -> Result:

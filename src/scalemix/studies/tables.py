@@ -125,7 +125,7 @@ def _figure(study: Study, table: pd.DataFrame, path: Path) -> bool:
     wide = min(4, len(panels))
     high = -(-len(panels) // wide)
     rows = max(table[(table["table"] == name) & (table["column"] == column)]["row"].nunique() for name, column in panels)
-    drawn, axes = plt.subplots(high, wide, figsize=(3.3 * wide, (0.8 + 0.28 * rows) * high), squeeze=False, layout="constrained")
+    drawn, axes = plt.subplots(high, wide, figsize=(3.3 * wide, (1.0 + 0.28 * rows) * high), squeeze=False, layout="constrained")
     for axis, (name, column) in zip(axes.flat, panels, strict=False):
         own = table[(table["table"] == name) & (table["column"] == column)].iloc[::-1]
         at = np.arange(len(own))
@@ -135,7 +135,7 @@ def _figure(study: Study, table: pd.DataFrame, path: Path) -> bool:
         axis.set_yticks(at, own["row"], fontsize=8)
         axis.set_ylim(-0.6, len(own) - 0.4)
         axis.tick_params(axis="x", labelsize=8)
-        axis.set_title(f"{name}: {column}" if name != column else name, fontsize=9)
+        axis.set_title(f"{name}\n{column}", fontsize=9)
         axis.grid(axis="x", lw=0.3)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_axis_off()
