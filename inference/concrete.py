@@ -62,10 +62,10 @@ def fit(
         model: ``model(ppl, *data)`` with a gate per input and row, e.g. ``functools.partial(scalemix.models.mlp, noise_on="input",
             noise_plate="example", prior=sm.ScaleMixture(noise.Bernoulli(0.9).per("in")))``; its inclusion probability is where 1 − p
             begins.
-        data: arrays, data frames or dicts of arrays; the last one is the outcome.
+        data: arrays, data frames or dicts of arrays, the last one the outcome; or one iterable of batches of them, with ``num_data``.
         seed: a whole number; the same seed gives the same fit.
         settings: how; ``None`` for the defaults.
-        num_data: the size of the whole data set if ``data`` is a part of it.
+        num_data: the size of the whole data set if ``data`` is a part of it, or batches.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
     Returns: the trained weights beside draws of the relaxed gates; ``posterior.params`` has ``w1_loc``, ``w1_noise_rate_logit``, ….

@@ -97,10 +97,10 @@ def fit(
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         model: ``model(ppl, *data)`` whose weights with an input axis have the prior ``sm.Normal()``, in whose place the penalty stands.
-        data: arrays, data frames or dicts of arrays; the last one is the outcome.
+        data: arrays, data frames or dicts of arrays, the last one the outcome; or one iterable of batches of them, with ``num_data``.
         seed: a whole number; the same seed gives the same fit.
         settings: how; it has to say ``fraction`` or ``threshold``, and ``None`` is ``Settings(fraction=0.5)``.
-        num_data: the size of the whole data set if ``data`` is a part of it.
+        num_data: the size of the whole data set if ``data`` is a part of it, or batches.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
     Returns: the point as every draw; biases and scales keep the ridge of their priors. It is no posterior: what is penalized depends on
@@ -117,7 +117,7 @@ def fit(
         wants = "weights with the prior sm.Normal(), in whose place its penalty stands"
         weights.extend(refuse_unless(_is_normal, structure, "dynamic_regularizer", wants))
         if settings.previous == "epoch":
-            steps = steps_in(rows_in(structure), settings)
+            steps = steps_in(data, rows_in(structure), settings)
         return ["the dynamic regularizer stands in the place of the weights' prior"]
 
     def choose(target: Target) -> Component:

@@ -53,10 +53,10 @@ def fit(
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         model: ``model(ppl, *data)`` with a proper prior and no discrete site.
-        data: arrays, data frames or dicts of arrays; the last one is the outcome.
+        data: arrays, data frames or dicts of arrays, the last one the outcome; or one iterable of batches of them, with ``num_data``.
         seed: of the starting point; another one may end in another mode.
         settings: how; ``None`` for the defaults.
-        num_data: the size of the whole data set if ``data`` is a part of it.
+        num_data: the size of the whole data set if ``data`` is a part of it, or batches.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
     Returns: the point as every draw, ``losses`` −log p(θ, y) by epoch; a note says in which parametrization.

@@ -53,10 +53,10 @@ def fit(
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         model: ``model(ppl, *data)`` whose noises are sites, e.g. ``functools.partial(scalemix.models.mlp, noise_on="input",
             noise_plate="example", prior=sm.ScaleMixture(noise.Bernoulli.from_dropout_rate(0.5).per("in")))``: a fresh noise per row.
-        data: arrays, data frames or dicts of arrays; the last one is the outcome.
+        data: arrays, data frames or dicts of arrays, the last one the outcome; or one iterable of batches of them, with ``num_data``.
         seed: a whole number; the same seed gives the same fit.
         settings: how; ``None`` for the defaults.
-        num_data: the size of the whole data set if ``data`` is a part of it.
+        num_data: the size of the whole data set if ``data`` is a part of it, or batches.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
     Returns: the trained weights beside draws of the noise. Predict at other rows with noise="prior", or "mean" as dropout networks do.

@@ -79,10 +79,10 @@ def fit(
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         model: ``model(ppl, *data)`` whose weights with an input axis have the prior ``sm.SpikeAndSlab(spike_scale=...)``, marginal form.
-        data: arrays, data frames or dicts of arrays; the last one is the outcome.
+        data: arrays, data frames or dicts of arrays, the last one the outcome; or one iterable of batches of them, with ``num_data``.
         seed: a whole number; the same seed gives the same fit.
         settings: how; ``None`` for the defaults.
-        num_data: the size of the whole data set if ``data`` is a part of it.
+        num_data: the size of the whole data set if ``data`` is a part of it, or batches.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
     Returns: draws of the guide, with log q(w) of each; ``posterior.params`` has ``w1_loc``, ``w1_log_variance``, … and
@@ -130,7 +130,7 @@ def _fit(
                 raise ValueError(f"spike_slab needs numbers for the scales, and that of {name!r} is a site: leave scale_by_sigma away")
             priors[name] = site.prior, site.scale
         epochs = max(settings.num_epochs // 4, 1) if settings.start_epochs is None else settings.start_epochs
-        held = 0 if start is None else epochs * steps_in(rows_in(structure), settings)
+        held = 0 if start is None else epochs * steps_in(data, rows_in(structure), settings)
         return ["inclusion probabilities are those of the variational law, p* of E[w²]: not calibrated"]
 
     def choose(target: Target) -> Component:

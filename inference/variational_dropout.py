@@ -75,10 +75,10 @@ def fit(
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         model: ``model(ppl, *data)`` whose weights with an input axis have the prior ``sm.LogUniform()``.
-        data: arrays, data frames or dicts of arrays; the last one is the outcome.
+        data: arrays, data frames or dicts of arrays, the last one the outcome; or one iterable of batches of them, with ``num_data``.
         seed: a whole number; the same seed gives the same fit.
         settings: how; ``None`` for the defaults.
-        num_data: the size of the whole data set if ``data`` is a part of it.
+        num_data: the size of the whole data set if ``data`` is a part of it, or batches.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
     Returns: draws of the guide; ``posterior.params`` has ``w1_loc``, ``w1_log_variance``, …, or ``w1_log_alpha`` where α is shared. It is

@@ -80,10 +80,10 @@ def fit(
         model: ``model(ppl, *data)`` whose gates have the law ``noise.Bottleneck()``, e.g. ``functools.partial(scalemix.models.mlp,
             noise_on="input", noise_plate="example", prior=sm.ScaleMixture(noise.Bottleneck().per("in")))``: inputs are gated too. Of
             ``scalemix.models.lenet``, with flatten=False, gates are one per filter, for all its pixels.
-        data: arrays, data frames or dicts of arrays; the last one is the outcome.
+        data: arrays, data frames or dicts of arrays, the last one the outcome; or one iterable of batches of them, with ``num_data``.
         seed: a whole number; the same seed gives the same fit.
         settings: how; ``None`` for the defaults.
-        num_data: the size of the whole data set if ``data`` is a part of it.
+        num_data: the size of the whole data set if ``data`` is a part of it, or batches.
         training: ``validation``, ``callbacks``, ``folder``, ``resume``, as for ``scalemix.language.Engine.train``.
 
     Returns: the trained weights beside draws of the gates; ``posterior.params`` has ``w1_loc``, ``w1_noise_loc``,

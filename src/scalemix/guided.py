@@ -18,7 +18,7 @@ from scalemix.noise import Bernoulli, Bottleneck, HalfCauchy
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, VariationalPrior
 from scalemix.runs import Structure, SviRun, TrainRun
-from scalemix.training.feed import mapped
+from scalemix.training.feed import batches_in, mapped
 from scalemix.training.settings import Settings
 from scalemix.variational_scope import variational, variational_scope
 
@@ -68,7 +68,7 @@ def fit_guide(
     """Train the guide of components ``choose(target)`` for ``model(ppl, *data)``.
 
     Args:
-        ppl, model, data, seed, num_data: as for every recipe.
+        ppl, model, data, seed, num_data: as for every recipe; the data may be one iterable of batches.
         choose: the component of a site.
         check: refuses what the recipe cannot treat, given the model's sites, and returns what a person should know of the result.
         settings, validation, callbacks, folder, resume: of the training (``ppl.engine.train``).
@@ -80,6 +80,7 @@ def fit_guide(
     Returns: num_draws draws of the guide as one chain; ``losses`` has one number per epoch, ``params`` and ``guide`` what was trained.
     """
     read = variational(model, method=divergence)
+    batches, data = batches_in(data)
     with variational_scope(placeholders=True):
         settings, placed = place(ppl, read, data, settings, seed=seed)
     with ppl.engine.precision(settings.dtype, settings.device):
@@ -91,7 +92,7 @@ def fit_guide(
         objective = ppl.engine.objective(model, guide, first, seed=seed, method=divergence)
         run = (ppl.engine.train if train is None else train)(
             objective,
-            arrays,
+            arrays if batches is None else batches,
             settings,
             seed=seed,
             num_data=num_data,
@@ -109,6 +110,9 @@ def fit_guide(
     posterior.info.notes += [placed, run.stopped, *run.notes, *notes, *more]
     posterior.info.settings["optimizer"] = str(settings.optimizer)  # a function is no JSON
     posterior.params, posterior.guide = run.params, guide
+    if batches is not None:
+        posterior.log_joint[...], posterior.log_guide = math.nan, None
+        posterior.info.notes.append("the data came as batches: log likelihoods are those of the first of them, log_joint is nan")
     if no_posterior is None and any(not site.prior.proper for site in structure.sites.values()):
         no_posterior = "the prior has a divergence from the guide, and no density"
     if no_posterior is not None:

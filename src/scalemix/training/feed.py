@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scalemix.checks import check_positive_int
 from scalemix.posterior import plain_data
 from scalemix.training.settings import Settings
 
-__all__ = ["Feed", "mapped", "steps_in"]
+__all__ = ["Feed", "batches_in", "mapped", "steps_in"]
 
 
 class Feed:
@@ -64,10 +64,46 @@ class Feed:
             yield arrays
 
 
-def steps_in(count: int, settings: Settings) -> int:
-    """Steps in an epoch of ``count`` rows."""
+def batches_in(data: tuple) -> tuple[Any, tuple]:
+    """(batches, first batch) where ``data`` is one iterable of batches, e.g. a ``DataLoader``, or a function of the epoch that gives one;
+    (``None``, ``data``) where it is arrays.
+
+    Raises: ValueError if there is no batch.
+    """
+    if len(data) != 1 or not _is_batches(data[0]):
+        return None, data
+    source = data[0]
+    found = iter(source(0) if callable(source) else source)
+    first = next(found, None)
+    if first is None:
+        raise ValueError("the data hold no batch")
+    batch = tuple(first) if isinstance(first, list | tuple) else (first,)
+    return (chain([first], found) if hasattr(source, "__next__") else source), plain_data(batch)
+
+
+def steps_in(data: tuple, count: int, settings: Settings) -> int:
+    """Steps in an epoch of ``data`` of ``count`` rows, or of batches.
+
+    Raises: ValueError for batches whose number is not known.
+    """
+    if len(data) == 1 and _is_batches(data[0]):
+        if not hasattr(data[0], "__len__"):
+            raise ValueError("the steps of an epoch have to be known here: give batches that have a length, or the arrays")
+        return len(data[0])
     _, full, rest = _cut(count, settings)
     return full + (rest > 0)
+
+
+def _is_batches(data: Any) -> bool:
+    if data is None or isinstance(data, dict | str) or hasattr(data, "shape"):
+        return False
+    if isinstance(data, list | tuple):
+        return bool(data) and isinstance(data[0], list | tuple | dict) and _is_arrays(tuple(_leaves(data[0])))
+    return callable(data) or hasattr(data, "__iter__")
+
+
+def _leaves(batch: Any) -> list[Any]:
+    return list(batch.values()) if isinstance(batch, dict) else list(batch)
 
 
 def _cut(count: int, settings: Settings) -> tuple[int, int, int]:
