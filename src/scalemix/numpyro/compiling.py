@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-__all__ = ["CompileClock", "cache_compilation", "compile_clock", "prefer_fast_compilation"]
+__all__ = ["CompileClock", "cache_compilation", "compile_clock", "forget_compiled", "prefer_fast_compilation"]
 
 FAST_COMPILE_FLAGS = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
 FLAGS_KNOWN_BY = "0.10."  # XLA aborts on a flag it does not know, so they are set only for the releases they were tried with
@@ -77,3 +77,8 @@ def prefer_fast_compilation() -> None:
     """
     if jax.__version__.startswith(FLAGS_KNOWN_BY):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_COMPILE_FLAGS}".strip()
+
+
+def forget_compiled() -> None:
+    """Let go of the programs that this process has compiled: each fit has some of its own, and many fits would fill the memory."""
+    jax.clear_caches()

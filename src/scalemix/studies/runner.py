@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from scalemix.files import writing
@@ -116,8 +117,11 @@ def _cell(study: str, cell: Cell, folder: Path) -> Result:
     except (ValueError, RuntimeError, FloatingPointError) as error:
         raise RuntimeError(f"the cell {cell.name!r} of the study {study} failed: {error}") from error
     shutil.rmtree(own, ignore_errors=True)
-    language = str(cell.spec.get("language", "numpyro"))
-    return Result(cell, numbers, time.perf_counter() - start, code_hash(), versions(language))
+    if find_spec("numpyro") is not None:
+        from scalemix.numpyro.compiling import forget_compiled
+
+        forget_compiled()
+    return Result(cell, numbers, time.perf_counter() - start, code_hash(), versions("numpyro"))
 
 
 @cache
