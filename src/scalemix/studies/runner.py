@@ -13,6 +13,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from scalemix.files import writing
 from scalemix.identity import versions
 from scalemix.studies.cell import Cell, Result, Study
@@ -21,6 +23,7 @@ from scalemix.studies.ledger import REMEDY, Ledger
 __all__ = ["LEDGER", "code_hash", "pending", "run_study"]
 
 LEDGER, CHECKPOINTS = "cells.jsonl", ".checkpoints"
+FORGET_ABOVE = 2.5e9  # bytes; a cell compiles for half a minute what the one before it may have left
 
 
 def run_study(
@@ -117,7 +120,7 @@ def _cell(study: str, cell: Cell, folder: Path) -> Result:
     except (ValueError, RuntimeError, FloatingPointError) as error:
         raise RuntimeError(f"the cell {cell.name!r} of the study {study} failed: {error}") from error
     shutil.rmtree(own, ignore_errors=True)
-    if find_spec("numpyro") is not None:
+    if psutil.Process().memory_info().rss > FORGET_ABOVE and find_spec("numpyro") is not None:
         from scalemix.numpyro.compiling import forget_compiled
 
         forget_compiled()
