@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from scalemix.data import data_folder
@@ -23,7 +23,7 @@ STUDIES = ("uci", "mnist-weights", "mnist-units", "mnist-dropout")
 def begin(name: str, folder: Path, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "scalemix", "study", name, "--size", "smoke", "--workers", "1", "--output", str(folder), *options]
     environment = {**os.environ, "SCALEMIX_DATA": str(data_folder().resolve())}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def cells(folder: Path) -> list[dict]:
@@ -54,8 +54,11 @@ def test_a_killed_study_goes_on_with_what_it_has_not_done(tmp_path: Path) -> Non
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() - started < 600
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
     process.wait()
+    assert len(workers) >= 1
+    assert not psutil.wait_procs(workers, timeout=30)[1], "a worker goes on after its study was killed"
     before = cells(tmp_path)
     process = begin("uci", tmp_path)
     out, err = process.communicate(timeout=900)

@@ -8,6 +8,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 __all__ = ["compile_fast", "executor", "stop_workers"]
 
@@ -46,9 +47,18 @@ def _one_core() -> None:
 
 
 def _single_threaded() -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):
         os.environ[variable] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which cancels what has not begun
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would go on with what nobody waits for."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def compile_fast() -> None:
