@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalemix.cases import first_array
 from scalemix.files import replacing, writing
 from scalemix.guides.component import Component, Target, targets
 from scalemix.variational_scope import variational
@@ -90,7 +91,8 @@ class Guide:
 
     def __call__(self, ppl: PPL, *data: Any, **_: Any) -> dict[str, Any]:
         """Sample every site in ``ppl``; the value of each. ``data`` are those of the model."""
-        rows = _rows(data)
+        first = first_array(data)
+        rows = None if first is None else first.shape[0]
         values = {}
         for site, part in self.parts.items():
             more = {"values": values} if part.reads_sites else {}
@@ -249,9 +251,3 @@ class Guide:
 def _part_spec(part: Component, target: Target) -> dict[str, Any]:
     fields = {f.name: getattr(target, f.name) for f in dataclasses.fields(target) if f.name not in ("noise", "initial")}
     return {"component": type(part).__name__, "options": dataclasses.asdict(part), "target": fields}
-
-
-def _rows(data: tuple) -> int | None:
-    """Rows of the first of the data that is an array."""
-    leaves = [leaf for each in data for leaf in (each.values() if isinstance(each, dict) else (each,))]
-    return next((leaf.shape[0] for leaf in leaves if getattr(leaf, "ndim", 0) > 0), None)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from scalemix.cases import leaves, plain_data
 from scalemix.checks import check_positive_int
-from scalemix.posterior import plain_data
 from scalemix.training.settings import Settings
 
-__all__ = ["Feed", "mapped", "steps_in"]
+__all__ = ["Feed", "steps_in"]
 
 
 class Feed:
@@ -77,24 +77,12 @@ def _cut(count: int, settings: Settings) -> tuple[int, int, int]:
     return rows, full, rest if settings.last_batch == "smaller" else 0
 
 
-def mapped(function: Callable[[Any], Any], data: Any) -> Any:
-    """``function`` of each array in tuples and dicts; ``None`` stays."""
-    if data is None:
-        return None
-    if isinstance(data, tuple):
-        return tuple(mapped(function, each) for each in data)
-    if isinstance(data, dict):
-        return {name: mapped(function, each) for name, each in data.items()}
-    return function(data)
-
-
 def _is_arrays(data: Any) -> bool:
     return isinstance(data, tuple) and all(each is None or isinstance(each, dict) or hasattr(each, "shape") for each in data)
 
 
 def _num_rows(arrays: tuple) -> int:
-    shapes: list[tuple[int, ...]] = []
-    mapped(lambda array: shapes.append(np.shape(array)), arrays)
+    shapes = [np.shape(leaf) for leaf in leaves(arrays)]
     if not shapes or not all(shapes):
         raise ValueError("the data hold no array with rows: give arrays whose first axis is the case")
     if len({shape[0] for shape in shapes}) > 1:
