@@ -17,8 +17,8 @@ from scipy import special, stats
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import inference, models, noise
-from scalemix.language import minibatch_of
 from scalemix.likelihoods import Gaussian
+from scalemix.minibatch import minibatch_of
 from scalemix.priors import Normal, ScaleMixture
 
 X = np.random.default_rng(2).normal(size=(5, 3))

@@ -15,7 +15,8 @@ import numpy as np
 from scalemix.cases import leaves, plain_data
 from scalemix.checks import check_positive, check_positive_int
 from scalemix.identified import fixed_rows, identified_of, identified_sites
-from scalemix.language import PPL, NutsRun, Structure, SviRun, minibatch_of
+from scalemix.language import PPL, NutsRun, Structure, SviRun
+from scalemix.minibatch import minibatch_of
 from scalemix.posterior import CHUNK, Info, Posterior
 
 __all__ = ["PrecisionSettings", "build_posterior", "check_seed", "identified_quantities", "in_force", "inspect", "place", "skeleton"]
