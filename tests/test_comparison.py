@@ -167,6 +167,24 @@ def test_bad_input_is_refused() -> None:
         compare({"a": Regression(0).nuts(), "b": Regression(1).nuts()})
 
 
+def test_what_moves_is_an_elbo_where_the_guide_has_a_density() -> None:
+    regression, found = Regression(), []
+    for settings, has_density in (({}, True), ({"num_epochs": 5000}, False), ({"num_epochs": 5000, "kl_weight": 0.1}, True)):
+        guide = regression.guide()
+        guide.losses, guide.info.settings = -0.02 * np.arange(5000), settings
+        guide.log_guide = guide.log_guide if has_density else None
+        found.append(compare({"guide": guide}).verdicts[-1])
+    for told, words in zip(found, ("the ELBO still rises", "the loss still falls", "the loss still falls"), strict=True):
+        assert words in told
+    assert ["epochs" in told for told in found] == [False, True, True]
+
+
+def test_a_label_does_not_end_in_a_word_that_leads_to_the_method() -> None:
+    names = {"dynamic by dynamic_regularizer": "dynamic_regularizer", "ridge by NUTS in numpyro": "nuts", "lasso with map": "map"}
+    fits = {name: Regression().nuts(prior=name, method=method) for name, method in names.items()}
+    assert compare(fits).table["prior"].tolist() == ["dynamic", "ridge", "lasso"]
+
+
 def test_guides_alone_can_be_compared() -> None:
     found: Any = compare({"a": Regression().guide(), "b": Regression().guide(seed=5)})
     assert found.table["w1_to_reference"].isna().all()
