@@ -109,11 +109,12 @@ def test_verdicts_on_healthy_fits(comparison: Any) -> None:
 
 
 def test_a_reference_that_fails_the_rule_is_none_even_if_asked_for() -> None:
-    found: Any = compare(many_fits(), reference={"horseshoe": "horseshoe-hierarchical-nuts", LAPLACE: "laplace-expanded-nuts"})
+    fits = {name: fit for name, fit in many_fits().items() if name.endswith("nuts")}
+    found: Any = compare(fits, reference={"horseshoe": "horseshoe-hierarchical-nuts", LAPLACE: "laplace-expanded-nuts"})
     assert list(found.table.index[found.table["reference"]]) == ["ridge-single-nuts", "laplace-expanded-nuts"]
     assert any("horseshoe-hierarchical-nuts is not a reference: R-hat" in sentence for sentence in found.verdicts)
     assert found.table["test_rmse"].isna().all()
-    found = compare(many_fits(), reference="laplace-expanded-nuts")
+    found = compare({name: fit for name, fit in fits.items() if "laplace" in name}, reference="laplace-expanded-nuts")
     assert found.table.loc["laplace-expanded-nuts", "reference"]
 
 
@@ -152,7 +153,7 @@ def test_what_moves_is_an_elbo_where_the_guide_has_a_density() -> None:
 
 def test_a_label_does_not_end_in_a_word_that_leads_to_the_method() -> None:
     names = {"dynamic by dynamic_regularizer": "dynamic_regularizer", "ridge by NUTS in numpyro": "nuts", "lasso with map": "map"}
-    fits = {name: Regression().nuts(prior=name, method=method) for name, method in names.items()}
+    fits = {name: Regression().guide(prior=name, method=method) for name, method in names.items()}
     assert compare(fits).table["prior"].tolist() == ["dynamic", "ridge", "lasso"]
 
 
