@@ -156,6 +156,6 @@ def _fit(
     )
     for site, part in posterior.guide.parts.items():
         if isinstance(part, SpikeSlab):
-            own = {suffix: np.asarray(posterior.params[f"{site}_{suffix}"], dtype=float) for suffix in ("loc", "log_variance")}
+            own = {suffix: value.astype(float) for suffix, value in posterior.guide.params_of(site, posterior.params).items()}
             posterior.params[f"{site}_variational_inclusion_prob"] = part.inclusion(own)
     return posterior

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from scipy import stats as scipy_stats
 
+from scalemix.comparison import compare
+
 stats: Any = scipy_stats  # its frozen laws carry no types
 NUM_COLUMNS, NUM_CASES, SIGMA = 6, 40, 0.7
 CHAINS, DRAWS = 4, 1000
+LAPLACE, HALF_CAUCHY = "Rayleigh(scale=1) × N(0, 1²)", "HalfCauchy(scale=1) × N(0, 1²)"
 
 
 @dataclass
@@ -158,3 +162,29 @@ def network(seed: int, spread: float, shift: float) -> Any:
     functions = spread * rng.standard_normal((4, 1000, 3))
     posterior.identified = {"y_mean": functions, "y_log_likelihood": 100.0 * (rng.standard_normal((4, 1000)) + shift)}
     return posterior
+
+
+def many_fits() -> dict[str, Any]:
+    """Samplers and guides under three priors, of which one has no sound fit."""
+    regression = Regression()
+    sick = regression.nuts(seed=5, prior=HALF_CAUCHY, parametrization="hierarchical")
+    sick.draws["w1"][1] += 1.0
+    sick.sample_stats["diverging"][:, :50] = True
+    moving = regression.guide(prior=HALF_CAUCHY, parametrization="hierarchical", cov=0.2 * regression.cov)
+    moving.losses = moving.losses - 0.02 * np.arange(5000)
+    return {
+        "ridge-single-nuts": regression.nuts(seed=1, parametrization="single"),
+        "ridge-single-svi": regression.guide(parametrization="single"),
+        "laplace-expanded-nuts": regression.nuts(seed=2, prior=LAPLACE),
+        "laplace-marginal-nuts": regression.nuts(seed=3, prior=LAPLACE, parametrization="marginal", backend="pyro"),
+        "laplace-expanded-svi": regression.guide(prior=LAPLACE),
+        "horseshoe-hierarchical-nuts": sick,
+        "horseshoe-hierarchical-svi": moving,
+    }
+
+
+@cache
+def compared() -> Any:
+    """The comparison of ``many_fits``, with held-out cases."""
+    regression = Regression()
+    return compare(many_fits(), data=(regression.x_test, regression.y_test), target_scale=(0.0, 2.0))

@@ -11,6 +11,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
+from both_languages import in_both
 from plain_models import LANGUAGES
 from pyro import poutine
 from scipy import stats
@@ -130,9 +131,9 @@ def _forward(v: dict[str, Array], draw: int, pooling: str) -> Array:
     return h
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean"])
-@pytest.mark.parametrize("tying", TYINGS)
-def test_log_joint_written_out(tying: str, pooling: str, ppl: Any) -> None:
+@in_both("case", [f"{tying}-{pooling}" for tying in TYINGS for pooling in ("max", "mean")], fast=("filter x kernel slice-max",))
+def test_log_joint_written_out(case: str, ppl: Any) -> None:
+    tying, pooling = case.split("-")
     model = _network(tying, pooling)
     structure = ppl.engine.structure(model, (X, Y), seed=0)
     v = ppl.engine.sample_prior(model, (X, Y), num_draws=DRAWS, seed=3)

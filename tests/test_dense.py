@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from both_languages import in_both
 from known_answers import KNOWN
 from plain_models import LANGUAGES, run
 from scipy import special, stats
@@ -17,8 +18,8 @@ from scipy import special, stats
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import inference, models, noise
-from scalemix.language import minibatch_of
 from scalemix.likelihoods import Gaussian
+from scalemix.minibatch import minibatch_of
 from scalemix.priors import Normal, ScaleMixture
 
 X = np.random.default_rng(2).normal(size=(5, 3))
@@ -52,7 +53,7 @@ def _mlp(prior: ScaleMixture, **options: Any) -> Any:
 # --- where the noise is applied ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", ON)
+@in_both("case", ON, fast=("input-in-layer", "output-out"))
 def test_noise_on_the_activation_is_noise_on_the_weight(case: str, ppl: Any) -> None:
     """Same sites, shapes, weights and log joint, at draws of the prior: only the order of the products differs."""
     noise_on, prior = ON[case]

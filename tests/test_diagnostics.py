@@ -218,6 +218,17 @@ def test_an_elbo_that_moves_is_flagged_with_its_direction() -> None:
     assert "still falls" in falling.reason
 
 
+def test_a_trend_is_called_what_it_is_of() -> None:
+    """The loss of a point goes the other way than an ELBO, and an epoch is no step."""
+    losses = 3e-3 * np.arange(10_000)
+    assert elbo_trend(-losses, quantity="loss", unit="epoch").reason.startswith("the loss still falls, by 3 ± ")
+    assert elbo_trend(-losses, quantity="loss", unit="epoch").reason.endswith("over the last 1000 epochs: run more epochs (num_epochs=)")
+    assert elbo_trend(losses, quantity="loss").reason.startswith("the loss still rises, by 3 ± ")
+    assert elbo_trend(losses).reason.endswith("over the last 1000 steps: lower learning_rate")
+    few = elbo_trend(np.ones(50), quantity="loss", unit="epoch").reason
+    assert few == "50 epochs are too few to judge the loss: run at least num_epochs=100"
+
+
 def test_a_movement_below_a_tenth_of_a_nat_does_not_matter() -> None:
     steps = np.arange(10_000)
     assert elbo_trend(-steps * 0.9e-4).converged

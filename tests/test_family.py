@@ -22,7 +22,7 @@ UNITS, SIGMA, KEEP = 3, 0.5, 0.95
 RNG = np.random.default_rng(0)
 X, NEW = RNG.normal(size=(12, 2)), RNG.normal(size=(7, 2))
 Y, Y_NEW = np.sin(X[:, 0]), np.sin(NEW[:, 0])
-DRAWS = 400
+DRAWS = 150
 
 
 def model_of(method: str):

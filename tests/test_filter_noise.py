@@ -17,7 +17,7 @@ import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import models, noise
 from scalemix.inference import mc_dropout, vib
-from scalemix.language import minibatch_of
+from scalemix.minibatch import minibatch_of
 from scalemix.priors import Laplace, ScaleMixture
 
 RNG = np.random.default_rng(3)

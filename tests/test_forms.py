@@ -37,12 +37,16 @@ def _rows() -> Iterator[tuple[str, ScaleMixture, Parametrization]]:
         yield from ((name, PRIORS[name].prior.resolve(6), form) for form in PRIORS[name].forms)
 
 
-ROWS = list(_rows())
-IDS = [f"{name}-{form if isinstance(form, str) else 'mixed'}" for name, _, form in ROWS]
+BY_GAMMA = ("beta", "chi", "inverse_nakagami", "learned_gate", "regularized_horseshoe", "relaxed_bernoulli")  # JAX takes seconds to draw it
+ROWS = [
+    pytest.param(name, prior, form, language, id=f"{name}-{form if isinstance(form, str) else 'mixed'}-{language}", marks=marks)
+    for name, prior, form in _rows()
+    for language in LANGUAGES
+    for marks in [[pytest.mark.slow] if language == "numpyro" and name in BY_GAMMA and form != "expanded" else []]
+]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(("name", "prior", "form"), ROWS, ids=IDS)
+@pytest.mark.parametrize(("name", "prior", "form", "language"), ROWS)
 def test_draws_have_the_law_of_the_prior(name: str, prior: ScaleMixture, form: Parametrization, language: str) -> None:
     w = prior_draws(language, prior, (2,), form).ravel()
     assert w.size == 200_000  # two independent weights in each of 100 000 cells

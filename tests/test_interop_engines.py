@@ -80,6 +80,7 @@ def test_autoguides_of_numpyro(guide: str) -> None:
     assert all(np.all(np.isfinite(value)) and value.shape[0] == 3 for value in draws.values())
 
 
+@pytest.mark.slow  # NUTS in a plain NumPyro model is in test_plain_uses.py and in the README's example too
 def test_mcmc_of_numpyro() -> None:
     model = partial(PLAIN["numpyro"], prior=Laplace(0.7), form="expanded")
     mcmc = numpyro.infer.MCMC(numpyro.infer.NUTS(model), num_warmup=20, num_samples=20, progress_bar=False)

@@ -15,7 +15,7 @@ import scalemix as sm
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import likelihoods, models, noise
-from scalemix.language import minibatch_of
+from scalemix.minibatch import minibatch_of
 from scalemix.priors import ScaleMixture, SpikeAndSlab
 
 Array = np.ndarray

@@ -15,6 +15,7 @@ import pyro
 import pytest
 import uses_in_numpyro
 import uses_in_pyro
+from both_languages import in_both
 from numpyro.contrib.control_flow import scan
 from plain_models import LANGUAGES, PRIORS, run
 from scipy import special, stats
@@ -159,7 +160,7 @@ def gathered(values: Values) -> Values:
     return values
 
 
-@pytest.mark.parametrize("case", BY_HAND)
+@in_both("case", BY_HAND, fast=("hierarchical", "logistic", "series"), fixture="name")
 def test_sites_and_log_joint_are_those_written_out_by_hand(case: str, name: str) -> None:
     values, log_probs = run(name, MODELS[name][case], *data(name, case))
     if name == "pyro":
@@ -176,11 +177,7 @@ BY_NUTS, BY_SVI = ("hierarchical",), ("logistic", "series")
 SLOW = ("network", "module", "series_in_loop")
 
 
-def slowly(cases: tuple[str, ...]) -> list[Any]:
-    return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
-
-
-@pytest.mark.parametrize("case", [*BY_SVI, *slowly((*BY_NUTS, *SLOW))])
+@in_both("case", (*BY_SVI, *BY_NUTS, *SLOW), fast=("logistic",), slow=(*BY_NUTS, *SLOW), fixture="name")
 def test_svi(case: str, name: str) -> None:
     """The guides read plates, loops and modules; an ELBO that rises has gradients that point the right way."""
     model, args = MODELS[name][case], data(name, case)
@@ -198,7 +195,7 @@ def test_svi(case: str, name: str) -> None:
     assert np.mean(losses[-20:]) < np.mean(losses[:20])
 
 
-@pytest.mark.parametrize("case", [*BY_NUTS, *slowly((*BY_SVI, *SLOW))])
+@in_both("case", (*BY_NUTS, *BY_SVI, *SLOW), fast=BY_NUTS, slow=(*BY_SVI, *SLOW), fixture="name")
 def test_nuts(case: str, name: str) -> None:
     model, args = MODELS[name][case], data(name, case)
     expected = set(SHAPES[case])

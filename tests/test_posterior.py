@@ -147,6 +147,6 @@ def test_noise_modes(nuts_fit):
 
 def test_noise_modes_need_noise_sites():
     model = partial(linear, prior=sm.Laplace(), parametrization="marginal", likelihood=likelihoods.Gaussian(scale=1.0))
-    fit = mean_field.fit(scalemix.numpyro, model, X, Y, seed=0, settings=mean_field.Settings(num_steps=10, num_draws=5, progress=False))
+    fit = mean_field.fit(scalemix.pyro, model, X, Y, seed=0, settings=mean_field.Settings(num_steps=10, num_draws=5, progress=False))
     with pytest.raises(ValueError, match="parametrization='expanded'"):
         fit.predict(X, seed=0, noise="prior")

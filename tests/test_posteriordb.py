@@ -131,7 +131,7 @@ def replicated(model: Callable[..., Any], size: int, ppl: Any, *data: Any) -> No
         model(ppl, *data[:-1], ppl.broadcast_to(data[-1], (size, *data[-1].shape)))
 
 
-@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[] if case == "eight_schools" else [pytest.mark.slow]) for case in ROWS])
 def test_numpyro(case: str) -> None:
     check(in_numpyro, case, seed=1, dense_mass=True, num_warmup=500, num_draws=1000, num_chains=4, chain_method="sequential")
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
+from both_languages import in_both
 from plain_models import LANGUAGES
 from pyro import poutine
 from scipy import special, stats
@@ -110,10 +111,11 @@ def _log_prior(v: dict[str, Array]) -> Array:
     return sum((laws[site].logpdf(value).reshape(DRAWS, -1).sum(1) for site, value in v.items()), np.zeros(DRAWS))
 
 
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "padded"])
-@pytest.mark.parametrize("tying", NOISE_SHAPES)
-def test_log_joint_written_out(tying: str, lengths: Array | None, ppl: Any) -> None:
+@in_both("case", [f"{tying}-{rows}" for tying in NOISE_SHAPES for rows in ("whole", "padded")], fast=("tied-whole", "untied-padded"))
+def test_log_joint_written_out(case: str, ppl: Any) -> None:
+    tying, rows = case.split("-")
     prior, shape = NOISE_SHAPES[tying]
+    lengths = None if rows == "whole" else LENGTHS
     data = (X if lengths is None else PADDED, Y)
     model = partial(models.lstm, prior=prior, width=WIDTH, parametrization="expanded")
     v = _draws(ppl, model, data)
@@ -126,7 +128,7 @@ def test_log_joint_written_out(tying: str, lengths: Array | None, ppl: Any) -> N
     np.testing.assert_allclose(ppl.engine.evaluate(model, data, v, chunk=DRAWS).log_joint, expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("tying", NOISE_SHAPES)
+@in_both("tying", NOISE_SHAPES, fast=("untied",))
 def test_a_noise_for_each_sequence_written_out(tying: str, ppl: Any) -> None:
     """One draw per sequence, the same at all of its steps; the weight's site is z with its scale."""
     prior, shape = NOISE_SHAPES[tying]

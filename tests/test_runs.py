@@ -1,4 +1,4 @@
-"""A run in a folder: the bits of a run in memory, whether it is stopped, killed or neither; and what a folder refuses."""
+"""A run in a folder: the bits of a run in memory, whether it is stopped or not; and what a folder refuses."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import json
 import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import runs
 from runs import SEGMENT, Y, brief, model, same_bits
 
 import scalemix as sm
@@ -28,7 +23,6 @@ from scalemix.inference import hmc, nuts
 from scalemix.run_folder import RunFolder
 
 LANGUAGES = {"numpyro": scalemix.numpyro, "pyro": scalemix.pyro}
-KILLED_DRAWS = 160
 
 
 class Stopped(BaseException):
@@ -142,51 +136,6 @@ def test_other_chain_methods_resume_too(method: str, tmp_path: Path) -> None:
     same_bits(expected, hmc.fit(scalemix.numpyro, model, Y, folder=tmp_path / "run", resume=True, **options))
     assert expected.info.chain_method == method
     np.testing.assert_array_equal(expected.sample_stats["n_steps"], 2)
-
-
-# --- kill -9 -------------------------------------------------------------------------------------------------------------------
-
-
-def kill_until_done(folder: Path, kills: int, seed: int, longest: float) -> None:
-    """Child after child goes on with the run; each but the last is killed, a random time after it was first seen to have a segment."""
-    rng = np.random.default_rng(seed)
-    command = [sys.executable, runs.__file__, str(folder), str(KILLED_DRAWS)]
-    expected = nuts.fit(scalemix.numpyro, model, Y, seed=3, settings=brief(num_draws=KILLED_DRAWS), segment_draws=SEGMENT)
-    for _ in range(kills):
-        before = reported(folder)
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        while child.poll() is None and len(reported(folder)) == len(before):
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0.0, longest))
-        promised = reported(folder)
-        child.send_signal(signal.SIGKILL)
-        errors = child.communicate()[1].decode()
-        assert child.returncode in (-signal.SIGKILL, 0), errors
-        found = {record["file"]: record for record in reported(folder)}
-        if not json.loads((folder / "manifest.json").read_text())["finished"]:
-            assert [found[record["file"]] for record in promised] == promised
-            assert all((folder / name).is_file() for name in found)
-        if any(record["draws"][1] for record in found.values()):
-            part = sm.Posterior.load(folder)
-            count = part.log_joint.shape[1]
-            assert count >= max(record["draws"][1] for record in promised)
-            for name in part.draws:
-                np.testing.assert_array_equal(part.draws[name], expected.draws[name][:, :count])
-    same_bits(expected, runs.run(folder, KILLED_DRAWS))
-
-
-def reported(folder: Path) -> list[dict[str, Any]]:
-    manifest = folder / "manifest.json"
-    return json.loads(manifest.read_text())["segments"] if manifest.is_file() else []
-
-
-def test_kill_three_times(tmp_path: Path) -> None:
-    kill_until_done(tmp_path / "run", kills=3, seed=0, longest=0.4)
-
-
-@pytest.mark.slow
-def test_kill_twenty_times(tmp_path: Path) -> None:
-    kill_until_done(tmp_path / "run", kills=20, seed=1, longest=0.2)
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def test_a_killed_study_goes_on_with_what_it_has_not_done(tmp_path: Path) -> Non
         time.sleep(0.2)
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    process.wait()
+    process.communicate()
     assert len(workers) >= 1
     assert not psutil.wait_procs(workers, timeout=30)[1], "a worker goes on after its study was killed"
     before = cells(tmp_path)

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from scalemix.cases import leaves, plain_data
 from scalemix.checks import check_positive, check_positive_int
 from scalemix.identified import fixed_rows, identified_of, identified_sites
-from scalemix.language import PPL, NutsRun, Structure, SviRun, minibatch_of
-from scalemix.posterior import CHUNK, Info, Posterior, plain_data
+from scalemix.language import PPL, NutsRun, Structure, SviRun
+from scalemix.minibatch import minibatch_of
+from scalemix.posterior import CHUNK, Info, Posterior
 
 __all__ = ["PrecisionSettings", "build_posterior", "check_seed", "identified_quantities", "in_force", "inspect", "place", "skeleton"]
 
@@ -100,7 +102,7 @@ def inspect(ppl: PPL, model: Callable[..., Any], data: tuple, *, seed: int, meth
     """
     check_seed(seed)
     arrays = plain_data(data)
-    for value in _leaves(arrays):
+    for value in leaves(arrays):
         if not np.issubdtype(value.dtype, np.number) and value.dtype != bool:
             raise ValueError(f"the data hold {value.dtype} values: give numbers (encode categories as columns of 0 and 1)")
         if not np.all(np.isfinite(value)):
@@ -257,11 +259,3 @@ def _prior_text(structure: Structure) -> str:
 def _form_text(structure: Structure) -> str:
     formed = {site.form for site in structure.sites.values() if site.role == "weight"} - {"single"}
     return " and ".join(sorted(formed)) or "single"
-
-
-def _leaves(data: Any) -> list[np.ndarray]:
-    if isinstance(data, tuple):
-        return [leaf for each in data for leaf in _leaves(each)]
-    if isinstance(data, dict):
-        return [leaf for each in data.values() for leaf in _leaves(each)]
-    return [] if data is None else [data]

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from scalemix.cases import plain_data
 from scalemix.language import PPL, Structure
-from scalemix.posterior import plain_data
 
 __all__ = ["GatedLayer", "check_gates", "coupled_blocks", "find_layer"]
 

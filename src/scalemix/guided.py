@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalemix.cases import mapped
 from scalemix.fitting import build_posterior, inspect, place
 from scalemix.guides import Component, Guide, Target
 from scalemix.lower import Site
@@ -18,7 +19,7 @@ from scalemix.noise import Bernoulli, Bottleneck, HalfCauchy
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, VariationalPrior
 from scalemix.runs import Structure, SviRun, TrainRun
-from scalemix.training.feed import batches_in, mapped
+from scalemix.training.feed import batches_in
 from scalemix.training.settings import Settings
 from scalemix.variational_scope import variational, variational_scope
 

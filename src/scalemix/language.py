@@ -6,9 +6,8 @@ one place where the contract of each shared name is written; a test holds both m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from scalemix.engine import Engine
@@ -28,26 +27,11 @@ __all__ = [
     "SviRun",
     "TrainRun",
     "kitchens",
-    "minibatch_of",
     "native",
-    "num_data_scope",
 ]
 
 kitchens: dict[str, PPL] = {}
 """The languages that have been imported, by name: each registers itself, so that core can find it without importing it."""
-
-num_data_scope: ContextVar[int | None] = ContextVar("scalemix_num_data", default=None)
-"""Total number of data of which a recipe's data are a minibatch; ``data_plate`` scales the log likelihood by num_data / len(data)."""
-
-
-@contextmanager
-def minibatch_of(num_data: int | None) -> Iterator[None]:
-    """Inside: data are a minibatch of ``num_data`` cases; ``None``: all there are."""
-    token = num_data_scope.set(num_data)
-    try:
-        yield
-    finally:
-        num_data_scope.reset(token)
 
 
 def native(model: Model) -> Model:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scalemix.cases import first_array, plain_data
 from scalemix.language import PPL, Structure, kitchens
 from scalemix.variational_scope import variational_scope
 
@@ -243,14 +244,14 @@ class Posterior:
     def _with_gates(self, ppl: PPL, inputs: tuple, draws: dict[str, np.ndarray], seed: int, *, mean: bool) -> dict[str, np.ndarray]:
         """Draws with those noises that have a row per case drawn for the rows of ``inputs``, or at their mean."""
         if mean:
-            found, rows = self.guide.means(self.params, self.guide.anew).items(), _rows_of(inputs)
+            found, rows = self.guide.means(self.params, self.guide.anew).items(), first_array(inputs).shape[0]
             return draws | {name: np.broadcast_to(value, (self.num_draws, rows, *value.shape)) for name, value in found}
         fresh, _ = self.guide.sample_posterior(ppl, self.params, inputs, num_draws=self.num_draws, seed=seed)
         return draws | {name: fresh[name] for name in self.guide.anew}
 
     def _check_rows(self, inputs: tuple, draws: dict[str, np.ndarray]) -> None:
         """Raise ValueError if a noise was drawn per row, and there are not as many rows."""
-        rows = _rows_of(inputs)
+        rows = first_array(inputs).shape[0]
         for name, values in draws.items():
             if self._by_row(name) and values.shape[1] != rows:
                 raise ValueError(
@@ -265,22 +266,6 @@ class Posterior:
 
     def _chained(self, values: np.ndarray) -> np.ndarray:
         return values.reshape(*self.log_joint.shape, *values.shape[1:])
-
-
-def _rows_of(inputs: tuple) -> int:
-    first = inputs[0]
-    return (next(iter(first.values())) if isinstance(first, dict) else first).shape[0]
-
-
-def plain_data(data: Any) -> Any:
-    """Data as NumPy arrays: tuples and dicts are walked, data frames and anything array-like become arrays, ``None`` stays."""
-    if data is None:
-        return None
-    if isinstance(data, tuple | list) and not (data and np.isscalar(data[0])):
-        return tuple(plain_data(each) for each in data)
-    if isinstance(data, dict):
-        return {name: plain_data(each) for name, each in data.items()}
-    return np.asarray(data)
 
 
 def _with_noise(ppl: PPL, model: Callable, inputs: tuple, draws: dict[str, np.ndarray], noise: str) -> dict[str, np.ndarray]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from scalemix.cases import plain_data
 from scalemix.checks import check_positive_int
 from scalemix.language import PPL, Model
-from scalemix.posterior import CHUNK, plain_data
+from scalemix.posterior import CHUNK
 
 __all__ = ["PriorPredictive", "prior_predictive"]
 

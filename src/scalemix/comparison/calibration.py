@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from scalemix.cases import plain_data
 from scalemix.checks import check_positive_int
 from scalemix.comparison.chains import MIN_DRAWS, convergence
 from scalemix.comparison.scores import pit
 from scalemix.fitting import check_seed, identified_quantities
 from scalemix.language import PPL, Model, Structure
-from scalemix.posterior import Posterior, plain_data
+from scalemix.posterior import Posterior
 from scalemix.predictive import prior_predictive
 
 if TYPE_CHECKING:

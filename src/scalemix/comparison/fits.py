@@ -26,7 +26,7 @@ class Fit:
 
     Attributes:
         diagnostics: of a sampler's fit; ``None`` for a variational one.
-        trend: of the ELBO; ``None`` for a sampler, and for a guide that kept no losses.
+        trend: of the ELBO or of the loss; ``None`` for a sampler, and for a guide that kept no losses.
         khat: of the guide; nan for a sampler.
         elbo, elbo_se: of the guide and its Monte Carlo standard error, nats; nan for a sampler.
         khat_blocks: of the guide, by weight site (``block_khats``).
@@ -54,7 +54,7 @@ class Fit:
 
     @property
     def converged(self) -> bool | None:
-        """A sampler's fit: the reference rule holds. A guide's: the ELBO stands still; ``None`` if unknown."""
+        """A sampler's fit: the reference rule holds. A guide's: its ELBO or loss stands still; ``None`` if unknown."""
         if self.diagnostics is not None:
             return self.diagnostics.is_reference
         return None if self.trend is None else self.trend.converged
@@ -80,10 +80,17 @@ def judge(
         name,
         posterior,
         None if posterior.is_variational else diagnose(posterior, rule=rule),
-        elbo_trend(posterior.losses) if posterior.losses is not None else None,
+        None if posterior.losses is None else elbo_trend(posterior.losses, **_words(posterior)),
         khat,
         loo(posterior, khat=khat if has_density else None),
         HeldOut() if data is None else held_out(posterior, data, target_scale=target_scale),
         *(elbo(posterior) if has_density else (NAN, NAN)),
         block_khats(posterior) if has_density else {},
     )
+
+
+def _words(posterior: Posterior) -> dict[str, str]:
+    """What the trend of the losses is of: without a density, or with a weighted divergence, they are no ELBO."""
+    settings = posterior.info.settings
+    is_elbo = posterior.log_guide is not None and settings.get("kl_weight", 1.0) == 1.0
+    return {"quantity": "ELBO" if is_elbo else "loss", "unit": "epoch" if "num_epochs" in settings else "step"}

@@ -11,6 +11,7 @@ __all__ = ["Reference", "choose_references", "group_by_prior", "prior_labels", "
 
 FORMS = ("marginal", "expanded", "single")  # in order of preference; "single": a prior without noise has one form only
 SEPARATORS = "-/|,_"
+LINKS = ("by", "with", "in")  # words before the method or the language: of no meaning at the end of a label
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def _common_start(fits: Sequence[Fit]) -> str:
     for fit in fits[1:]:
         same = [a == b for a, b in zip(shared, _before_told(fit), strict=False)]
         shared = shared[: same.index(False) if False in same else len(same)]
+    while shared and shared[-1].lower() in LINKS:
+        shared = shared[:-1]
     if not shared:
         return ""
     name, end = fits[0].name, 0

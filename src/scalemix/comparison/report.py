@@ -127,10 +127,10 @@ CAPTIONS = {
     ),
     "inference": (
         "*converged*: a sampler's fit keeps R-hat ≤ 1.01, bulk and tail ESS ≥ 400, E-BFMI > 0.3 and divergences ≤ 0.1 %; the "
-        "ELBO of a guide stands still over the last tenth of its steps. *R-hat*, *ESS*: the worst of all scalars of the model. "
-        "*ELBO* in nats, over the kept draws of the guide; it compares guides of one model in one form. *k-hat*: can the "
-        "guide's draws be reweighted to the posterior? Overall, for the means of a block of coefficients (the worst block), and"
-        " for the held-out predictive densities; up to min(1 - 1/log₁₀ S, 0.7) they can."
+        "ELBO of a guide (without a density: its loss) stands still over the last tenth of its steps. *R-hat*, *ESS*: the worst "
+        "of all scalars of the model. *ELBO* in nats, over the kept draws of the guide; it compares guides of one model in one "
+        "form. *k-hat*: can the guide's draws be reweighted to the posterior? Overall, for the means of a block of coefficients "
+        "(the worst block), and for the held-out predictive densities; up to min(1 - 1/log₁₀ S, 0.7) they can."
     ),
     "reference": (
         "Fits under one prior against its reference (ref); fits under another prior are another posterior, and a distance to "

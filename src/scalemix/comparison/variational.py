@@ -29,9 +29,9 @@ class ElboTrend:
     """The last stretch of an optimization.
 
     Attributes:
-        movement: linear trend of the ELBO over the window, last minus first, nats (up is better); nan if it cannot be told.
+        movement: linear trend of the ELBO (of −loss) over the window, last minus first, nats (up is better); nan if it cannot be told.
         standard_error: Monte Carlo standard error of ``movement``, nats.
-        window: number of steps looked at.
+        window: number of losses looked at.
         converged: whether the ELBO stands still.
         reason: the judgment in words.
     """
@@ -43,7 +43,15 @@ class ElboTrend:
     reason: str
 
 
-def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float = 0.1, num_errors: float = 4.0) -> ElboTrend:
+def elbo_trend(
+    losses: np.ndarray,
+    *,
+    fraction: float = 0.1,
+    min_movement: float = 0.1,
+    num_errors: float = 4.0,
+    quantity: str = "ELBO",
+    unit: str = "step",
+) -> ElboTrend:
     """Does the ELBO still move over the last ``fraction`` of the steps? By more than ``min_movement`` nats and ``num_errors`` errors: yes.
 
     The window is cut into 20 batches and a line fitted to the batch means by least squares; ``movement`` is its slope times the window.
@@ -52,10 +60,12 @@ def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float
     too small.
 
     Args:
-        losses: (steps,) negative ELBO of each step, nats, noisy.
+        losses: (steps,) negative ELBO of each step (or its mean over each epoch), nats, noisy.
         fraction: of the steps, at their end, is looked at.
         min_movement: in nats; less is standing still.
         num_errors: standard errors of the movement; less is noise.
+        quantity: what the reason calls what moves: "ELBO", or "loss" where a guide is a point or the divergence is no KL.
+        unit: what it calls that which has a loss: "step" or "epoch".
     """
     elbo = -np.asarray(losses, dtype=float).reshape(-1)
     window = max(math.ceil(elbo.size * fraction), 1) if elbo.size else 0
@@ -63,12 +73,12 @@ def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float
     nan = math.nan
     if num_batches < MIN_BATCHES:
         steps = math.ceil(2 * MIN_BATCHES / fraction)
-        reason = f"{elbo.size} steps are too few to judge the ELBO: run at least num_steps={steps}"
+        reason = f"{elbo.size} {unit}s are too few to judge the {quantity}: run at least num_{unit}s={steps}"
         return ElboTrend(movement=nan, standard_error=nan, window=window, converged=False, reason=reason)
     length = window // num_batches
     window = length * num_batches
     if not np.isfinite(elbo[-window:]).all():
-        reason = "the ELBO is not finite at the end: lower learning_rate"
+        reason = f"the {quantity} is not finite at the end: lower learning_rate"
         return ElboTrend(movement=nan, standard_error=nan, window=window, converged=False, reason=reason)
     means = elbo[-window:].reshape(num_batches, length).mean(axis=1)
     time = (np.arange(num_batches) + 0.5) / num_batches - 0.5
@@ -76,11 +86,12 @@ def elbo_trend(losses: np.ndarray, *, fraction: float = 0.1, min_movement: float
     residuals = means - means.mean() - movement * time
     error = float(np.sqrt(residuals @ residuals / (num_batches - 2) / (time @ time)))
     moves = abs(movement) > min_movement and abs(movement) > num_errors * error
-    told = f"{abs(movement):.2g} ± {error:.2g} nats over the last {window} steps"
+    told = f"{abs(movement):.2g} ± {error:.2g} nats over the last {window} {unit}s"
     if not moves:
-        return ElboTrend(movement=movement, standard_error=error, window=window, converged=True, reason=f"the ELBO moved by {told}")
-    direction, remedy = ("rises", "run more steps (num_steps=)") if movement > 0 else ("falls", "lower learning_rate")
-    reason = f"the ELBO still {direction}, by {told}: {remedy}"
+        return ElboTrend(movement=movement, standard_error=error, window=window, converged=True, reason=f"the {quantity} moved by {told}")
+    direction = "rises" if (movement > 0) == (quantity == "ELBO") else "falls"
+    remedy = f"run more {unit}s (num_{unit}s=)" if movement > 0 else "lower learning_rate"
+    reason = f"the {quantity} still {direction}, by {told}: {remedy}"
     return ElboTrend(movement=movement, standard_error=error, window=window, converged=False, reason=reason)
 
 

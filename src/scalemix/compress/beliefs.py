@@ -80,7 +80,7 @@ def beliefs(posterior: Posterior) -> dict[str, Belief]:
         draws = np.asarray(posterior.draws[name], dtype=float)
         draws = draws.reshape(-1, *draws.shape[2:])
         part = None if posterior.guide is None else posterior.guide.parts.get(name)
-        params = _params(posterior, name) if part is not None else {}
+        params = {} if part is None else posterior.guide.params_of(name, posterior.params)
         exact = isinstance(part, Gaussian)
         if exact:
             mean, scale = np.asarray(params["loc"], dtype=float), np.exp(0.5 * np.asarray(params["log_variance"], dtype=float))
@@ -106,7 +106,7 @@ def _gate(posterior: Posterior, name: str, site: Site, weight: Site, shape: tupl
     dims = tuple(axis for axis in site.axes if axis != CASE)
     view = noise_view(dims, weight.axes, shape)
     if isinstance(part, Gate):
-        params = _params(posterior, name)
+        params = posterior.guide.params_of(name, posterior.params)
         mean, scale = params["loc"], np.exp(0.5 * params["log_variance"])
         with np.errstate(divide="ignore"):
             return GateBelief(mean.reshape(view), scale.reshape(view), np.log(np.abs(mean)).reshape(view), site)
@@ -115,9 +115,3 @@ def _gate(posterior: Posterior, name: str, site: Site, weight: Site, shape: tupl
     with np.errstate(divide="ignore"):
         log_mean = np.log(np.abs(draws)).mean(axis=0)
     return GateBelief(draws.mean(axis=0).reshape(view), draws.std(axis=0).reshape(view), log_mean.reshape(view), site)
-
-
-def _params(posterior: Posterior, site: str) -> dict[str, np.ndarray]:
-    target, part = posterior.guide.targets[site], posterior.guide.parts[site]
-    suffixes = part.initial(target, np.random.default_rng(0))
-    return {suffix: np.asarray(posterior.params[f"{site}_{suffix}"]) for suffix in suffixes}

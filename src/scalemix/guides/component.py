@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from scalemix.arrays import arrays
+from scalemix.cases import first_array
 from scalemix.noise import Noise
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def rows_of(ppl: PPL, target: Target, data: tuple) -> AbstractContextManager[Any
     """The plate over the cases of ``data`` in which a site with a row per case stands; for others nothing."""
     if not target.per_case:
         return nullcontext()
-    rows = next(iter(data[0].values())) if isinstance(data[0], dict) else data[0]
-    return ppl.data_plate(rows, name=f"{target.weight}_data")
+    return ppl.data_plate(first_array(data), name=f"{target.weight}_data")
 
 
 def targets(structure: Structure) -> dict[str, Target]:

@@ -6,12 +6,13 @@ import dataclasses
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalemix.cases import first_array
 from scalemix.files import replacing, writing
 from scalemix.guides.component import Component, Target, targets
 from scalemix.variational_scope import variational
@@ -90,7 +91,8 @@ class Guide:
 
     def __call__(self, ppl: PPL, *data: Any, **_: Any) -> dict[str, Any]:
         """Sample every site in ``ppl``; the value of each. ``data`` are those of the model."""
-        rows = _rows(data)
+        first = first_array(data)
+        rows = None if first is None else first.shape[0]
         values = {}
         for site, part in self.parts.items():
             more = {"values": values} if part.reads_sites else {}
@@ -130,8 +132,8 @@ class Guide:
         def project(params: dict[str, Any]) -> dict[str, Any]:
             moved = dict(params)
             for site, part in self.parts.items():
-                own = {suffix: params[f"{site}{PARAM_SEPARATOR}{suffix}"] for suffix in self._suffixes(site)}
-                moved |= {f"{site}{PARAM_SEPARATOR}{suffix}": value for suffix, value in part.after_step(self.targets[site], own).items()}
+                after = part.after_step(self.targets[site], self.params_of(site, params))
+                moved |= {f"{site}{PARAM_SEPARATOR}{suffix}": value for suffix, value in after.items()}
             return moved
 
         return project
@@ -150,6 +152,15 @@ class Guide:
     def points(self) -> tuple[str, ...]:
         """Sites that are points: the guide has no density there."""
         return tuple(site for site, part in self.parts.items() if part.divergence == "point")
+
+    def params_of(self, site: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of ``site`` among ``params``, suffix to array."""
+        return {suffix: params[f"{site}{PARAM_SEPARATOR}{suffix}"] for suffix in self._suffixes[site]}
+
+    @cached_property
+    def _suffixes(self) -> dict[str, tuple[str, ...]]:
+        rng = np.random.default_rng(0)
+        return {site: tuple(part.initial(self.targets[site], rng)) for site, part in self.parts.items()}
 
     def means(self, params: Mapping[str, Any], sites: Collection[str]) -> dict[str, np.ndarray]:
         """Means of ``sites`` under ``params``; of one row where a site has a row per case."""
@@ -240,18 +251,9 @@ class Guide:
 
     def _by_site(self, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         for site in self.parts:
-            yield site, {suffix: np.asarray(params[f"{site}{PARAM_SEPARATOR}{suffix}"]) for suffix in self._suffixes(site)}
-
-    def _suffixes(self, site: str) -> list[str]:
-        return list(self.parts[site].initial(self.targets[site], np.random.default_rng(0)))
+            yield site, {suffix: np.asarray(value) for suffix, value in self.params_of(site, params).items()}
 
 
 def _part_spec(part: Component, target: Target) -> dict[str, Any]:
     fields = {f.name: getattr(target, f.name) for f in dataclasses.fields(target) if f.name not in ("noise", "initial")}
     return {"component": type(part).__name__, "options": dataclasses.asdict(part), "target": fields}
-
-
-def _rows(data: tuple) -> int | None:
-    """Rows of the first of the data that is an array."""
-    leaves = [leaf for each in data for leaf in (each.values() if isinstance(each, dict) else (each,))]
-    return next((leaf.shape[0] for leaf in leaves if getattr(leaf, "ndim", 0) > 0), None)

@@ -13,8 +13,8 @@ import numpy as np
 from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
-from scalemix.language import minibatch_of
 from scalemix.lower import check_guide
+from scalemix.minibatch import minibatch_of
 from scalemix.numpyro.data import arrays as as_arrays
 from scalemix.numpyro.svi import sample_guide, sample_sites
 from scalemix.objective import Terms, divergence

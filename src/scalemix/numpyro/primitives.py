@@ -15,8 +15,9 @@ from numpyro.infer.util import log_density as numpyro_log_density
 
 from scalemix import dense as dense_layer
 from scalemix import layers, lower
-from scalemix.language import PPL, Model, num_data_scope
+from scalemix.language import PPL, Model
 from scalemix.layers import linear
+from scalemix.minibatch import num_data_scope
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
 

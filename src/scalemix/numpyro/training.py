@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from scalemix.fitting import check_seed
 from scalemix.language import TrainRun
 from scalemix.numpyro.compiling import compile_clock
 from scalemix.training.feed import Feed
@@ -38,6 +39,7 @@ def train(
     folder: Path | str | None = None,
     resume: bool = False,
 ) -> TrainRun:
+    check_seed(seed)
     return run(
         "numpyro",
         _Stepper,

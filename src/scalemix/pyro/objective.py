@@ -15,8 +15,8 @@ from torch.distributions import biject_to
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
-from scalemix.language import minibatch_of
 from scalemix.lower import check_guide
+from scalemix.minibatch import minibatch_of
 from scalemix.objective import Terms, divergence
 from scalemix.pyro.lean import Lean
 from scalemix.pyro.svi import sample_sites

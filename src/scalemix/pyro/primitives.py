@@ -13,8 +13,9 @@ from pyro.poutine.messenger import Messenger
 
 from scalemix import dense as dense_layer
 from scalemix import layers, lower
-from scalemix.language import PPL, Model, num_data_scope
+from scalemix.language import PPL, Model
 from scalemix.layers import linear
+from scalemix.minibatch import num_data_scope
 from scalemix.plan import Parametrization
 from scalemix.priors import ScaleMixture
 

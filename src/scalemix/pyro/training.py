@@ -16,10 +16,11 @@ import numpy as np
 import pyro
 import torch
 
+from scalemix.cases import mapped
 from scalemix.fitting import check_seed
 from scalemix.language import TrainRun
 from scalemix.pyro.tensors import tensors
-from scalemix.training.feed import Feed, mapped
+from scalemix.training.feed import Feed
 from scalemix.training.loop import CAPACITY, Callbacks, Steps, Validation, run
 from scalemix.training.schedules import kl_weight, noise_names, rates
 from scalemix.training.settings import Settings

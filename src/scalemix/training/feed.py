@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
+from scalemix.cases import leaves, plain_data
 from scalemix.checks import check_positive_int
-from scalemix.posterior import plain_data
 from scalemix.training.settings import Settings
 
-__all__ = ["Feed", "batches_in", "mapped", "steps_in"]
+__all__ = ["Feed", "batches_in", "steps_in"]
 
 
 class Feed:
@@ -59,7 +59,7 @@ class Feed:
         """The batches of an epoch from number ``skip`` on."""
         found = self._source(epoch) if callable(self._source) else self._source
         for batch in islice(found, skip, None):
-            arrays = plain_data(tuple(batch) if isinstance(batch, list | tuple) else (batch,))
+            arrays = plain_data(_as_tuple(batch))
             _num_rows(arrays)
             yield arrays
 
@@ -77,8 +77,7 @@ def batches_in(data: tuple) -> tuple[Any, tuple]:
     first = next(found, None)
     if first is None:
         raise ValueError("the data hold no batch")
-    batch = tuple(first) if isinstance(first, list | tuple) else (first,)
-    return (chain([first], found) if hasattr(source, "__next__") else source), plain_data(batch)
+    return (chain([first], found) if hasattr(source, "__next__") else source), plain_data(_as_tuple(first))
 
 
 def steps_in(data: tuple, count: int, settings: Settings) -> int:
@@ -98,12 +97,13 @@ def _is_batches(data: Any) -> bool:
     if data is None or isinstance(data, dict | str) or hasattr(data, "shape"):
         return False
     if isinstance(data, list | tuple):
-        return bool(data) and isinstance(data[0], list | tuple | dict) and _is_arrays(tuple(_leaves(data[0])))
+        batch = isinstance(data[0], list | tuple | dict) if data else False
+        return batch and all(hasattr(leaf, "shape") for leaf in leaves(_as_tuple(data[0])))
     return callable(data) or hasattr(data, "__iter__")
 
 
-def _leaves(batch: Any) -> list[Any]:
-    return list(batch.values()) if isinstance(batch, dict) else list(batch)
+def _as_tuple(batch: Any) -> tuple:
+    return tuple(batch) if isinstance(batch, list | tuple) else (batch,)
 
 
 def _cut(count: int, settings: Settings) -> tuple[int, int, int]:
@@ -113,24 +113,12 @@ def _cut(count: int, settings: Settings) -> tuple[int, int, int]:
     return rows, full, rest if settings.last_batch == "smaller" else 0
 
 
-def mapped(function: Callable[[Any], Any], data: Any) -> Any:
-    """``function`` of each array in tuples and dicts; ``None`` stays."""
-    if data is None:
-        return None
-    if isinstance(data, tuple):
-        return tuple(mapped(function, each) for each in data)
-    if isinstance(data, dict):
-        return {name: mapped(function, each) for name, each in data.items()}
-    return function(data)
-
-
 def _is_arrays(data: Any) -> bool:
     return isinstance(data, tuple) and all(each is None or isinstance(each, dict) or hasattr(each, "shape") for each in data)
 
 
 def _num_rows(arrays: tuple) -> int:
-    shapes: list[tuple[int, ...]] = []
-    mapped(lambda array: shapes.append(np.shape(array)), arrays)
+    shapes = [np.shape(leaf) for leaf in leaves(arrays)]
     if not shapes or not all(shapes):
         raise ValueError("the data hold no array with rows: give arrays whose first axis is the case")
     if len({shape[0] for shape in shapes}) > 1:

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
-from scalemix.fitting import check_seed
 from scalemix.identity import versions
 from scalemix.runs import TrainRun
 from scalemix.training.checkpoints import TrainFolder, train_identity
@@ -86,8 +85,8 @@ def run(
     folder: Path | str | None,
     resume: bool,
 ) -> TrainRun:
-    """``scalemix.language.Engine.train`` of a language, given its stepper."""
-    _check_objective(objective, seed)
+    """``scalemix.language.Engine.train`` of a language, given its stepper and a seed that has been checked."""
+    _check_objective(objective)
     feed = Feed(data, settings, num_data)
     stepper = make_stepper(objective, feed, settings, seed)
 
@@ -150,9 +149,8 @@ def _loop(
     return TrainRun(params, state.columns(), stopped, stepper.seconds_compile, seconds, notes)
 
 
-def _check_objective(objective: Any, seed: Any) -> None:
-    """Raise TypeError unless the objective has parameters and a loss, ValueError for a seed that is no whole number."""
-    check_seed(seed)
+def _check_objective(objective: Any) -> None:
+    """Raise TypeError unless the objective has parameters and a loss."""
     params = getattr(objective, "params", None)
     if not isinstance(params, dict) or not params or not callable(getattr(objective, "loss", None)):
         raise TypeError(
