@@ -58,8 +58,8 @@ def shrink_page(
     page.table(*cost_rows(shrunk.report, seconds, num_bytes))
     page.paragraph(
         "Weights without biases; r_W of the smaller dense network, |W|/|W≠0| of the masked one. Multiplications for one case. r_N: numbers "
-        "in the inputs and the hidden feature maps. Bytes: of dense.safetensors and shrunk.safetensors. Latency: medians of calls that take "
-        "turns in one run on this machine.",
+        "in the inputs and the hidden feature maps. Bytes: of dense.safetensors and shrunk.safetensors. Latency: medians of calls that "
+        "take turns in one run on this machine.",
         caption=True,
     )
     page.heading("What it costs")

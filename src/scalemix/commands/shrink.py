@@ -31,8 +31,8 @@ def shrink(
         float | None,
         typer.Option(
             min=0.0,
-            help="Keep as little as costs at most this: of a number RMSE in its units, of classes the share that is wrong (0.01 is one in a "
-            "hundred); judged on rows that are not held out.",
+            help="Keep as little as costs at most this: of a number RMSE in its units, of classes the share that is wrong (0.01 is one in "
+            "a hundred); judged on rows that are not held out.",
         ),
     ] = None,
     fine_tune: Annotated[

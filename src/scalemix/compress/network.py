@@ -72,7 +72,7 @@ def save_layers(layers: Sequence[Layer], path: Path, *, inputs: np.ndarray, num_
             told.append({"kind": kind, **asdict(layer)})
     header = {"scalemix": json.dumps({"schema": SCHEMA, "num_inputs": int(num_inputs), "layers": told})}
     with writing("the network", path), replacing(path) as temporary:
-        numpy_of_safetensors.save_file(arrays, temporary, metadata=header)
+        temporary.write_bytes(numpy_of_safetensors.save(arrays, metadata=header))
     return path
 
 
