@@ -50,7 +50,7 @@ def fine_tuned(
     Raises: FloatingPointError where training ceases to be finite.
     """
     with ppl.engine.precision(settings.dtype, settings.device):
-        objective = _LogLoss(ppl, layers, inputs, likelihood, sigma)
+        objective = _LogLoss(ppl, layers, inputs, likelihood, sigma, settings.dtype)
         run = ppl.engine.train(
             objective, (x.astype(settings.dtype), _outcome(y, settings)), settings, seed=seed, folder=folder, resume=folder is not None
         )
@@ -71,12 +71,14 @@ class _LogLoss:
 
     compilable = False
 
-    def __init__(self, ppl: PPL, layers: Sequence[Layer], inputs: np.ndarray | None, likelihood: Likelihood, sigma: float | None) -> None:
+    def __init__(
+        self, ppl: PPL, layers: Sequence[Layer], inputs: np.ndarray | None, likelihood: Likelihood, sigma: float | None, dtype: str
+    ) -> None:
         self.ppl, self.layers, self.inputs, self.likelihood, self.sigma = ppl, layers, inputs, likelihood, sigma
         affine = [layer for layer in layers if isinstance(layer, Affine)]
-        self.params = {f"{layer.name}.weight": ppl.array(np.asarray(layer.weight, dtype=float)) for layer in affine}
-        self.params |= {f"{layer.name}.bias": ppl.array(np.asarray(layer.bias, dtype=float)) for layer in affine}
-        self.masks = {f"{layer.name}.weight": ppl.array((layer.weight != 0).astype(float)) for layer in affine}
+        self.params = {f"{layer.name}.weight": ppl.array(np.asarray(layer.weight, dtype=dtype)) for layer in affine}
+        self.params |= {f"{layer.name}.bias": ppl.array(np.asarray(layer.bias, dtype=dtype)) for layer in affine}
+        self.masks = {f"{layer.name}.weight": ppl.array((layer.weight != 0).astype(dtype)) for layer in affine}
 
     def loss(self, params: dict[str, Any], batch: tuple, key: Any, kl_weight: Any, num_data: int) -> tuple[Any, dict[str, Any]]:
         """−(N/B) Σ log p(y | network(x)), and that there is no divergence."""

@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scalemix.compare_jobs import language
-from scalemix.compress import Layer, Pruning, Rule, Shrunk, apply_layers, latency
+from scalemix.compress import Affine, Layer, Pruning, Rule, Shrunk, apply_layers, latency, removed
 from scalemix.compress.layers import layers_of
 from scalemix.compress.network import save_layers
 from scalemix.files import replacing, writing
@@ -107,11 +107,17 @@ def shrink_fit(fit: FitFolder, asked: Asked, output: Path) -> Result:
     rows, chosen_on = _choice(data, fit.wanted.seed) if asked.most_loss is not None else (None, "")
 
     def network(layers: Sequence[Layer], inputs: np.ndarray | None = None) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda x: _numpy(apply_layers(ppl, layers, ppl.array(x), inputs=inputs))
+        single = [_single(layer) for layer in layers]
+        return lambda x: _numpy(apply_layers(ppl, single, ppl.array(x.astype(np.float32)), inputs=inputs))
 
     def score(pruning: Pruning) -> float:
         assert rows is not None
-        return score_network(network(_layers(posterior, pruning.means)), data, rows).error
+        layers = _layers(posterior, pruning.means)
+        try:
+            removed(layers)
+        except ValueError:  # nothing would be left
+            return np.inf
+        return score_network(network(layers), data, rows).error
 
     with ppl.engine.precision("float32", "cpu"):
         shrunk = ppl.shrink(
@@ -209,6 +215,12 @@ def _means(posterior: Posterior) -> dict[str, np.ndarray]:
 
 def _outputs(network: Callable[[np.ndarray], np.ndarray], rows: Rows) -> np.ndarray:
     return network(rows.x[:1000])
+
+
+def _single(layer: Layer) -> Layer:
+    if not isinstance(layer, Affine):
+        return layer
+    return replace(layer, weight=layer.weight.astype(np.float32), bias=layer.bias.astype(np.float32))
 
 
 def _numpy(value: Any) -> np.ndarray:

@@ -155,11 +155,9 @@ def _draw_units(axes: Axes, report: Report) -> None:
 
 
 def _draw_tried(axes: Axes, pruning: Pruning, data: Supervised) -> None:
-    fractions, scores = np.array(pruning.tried[1:]).T
+    fractions, scores = np.array([pair for pair in pruning.tried[1:] if math.isfinite(pair[1])]).T
     axes.plot(100.0 * fractions, scores if data.classes is None else 100.0 * scores, marker="o", ms=4, color=SIGNAL)
     chosen = 100.0 * pruning.kept_weights / max(pruning.num_weights, 1)
     axes.axvline(chosen, color=NOISE, lw=1.2)
     error = f"RMSE of {data.target}" if data.classes is None else "error [%]"
     axes.set(title="What was tried", xlabel="kept [%] (line: chosen)", ylabel=error, xscale="log")
-    if not math.isfinite(float(np.max(scores))):
-        axes.set_yscale("symlog")
