@@ -33,7 +33,7 @@ BRIEF = vbd.Settings(num_epochs=2000, learning_rate=0.01, schedule="cosine", num
 
 @pytest.mark.slow
 def test_torch(tmp_path: Path) -> None:
-    """The columns of noise go, the error stays, and the file, in torch and in JAX, and the program have the outputs of the shrunk network."""
+    """The columns of noise go, the error stays; file (in torch and in JAX) and program have the outputs of the shrunk network."""
     x, y = torch.as_tensor(X, dtype=torch.float32), torch.as_tensor(Y, dtype=torch.float32)
     module = plain_torch.trained(plain_torch.Mlp(columns=6, width=12), x, y)
     net = in_pyro.lift(module, PRIORS)
