@@ -227,7 +227,7 @@ def command(path: Path, out: Path, *more: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["pyro", "numpyro"])
 def test_a_fit_that_is_killed_goes_on_to_the_same_numbers(backend: str, tmp_path: Path) -> None:
-    path, more = numbers(tmp_path), ["--backend", backend, "--epochs", "4000" if backend == "pyro" else "40000"]
+    path, more = numbers(tmp_path), ["--backend", backend, "--epochs", "400" if backend == "pyro" else "30000"]
     killed = tmp_path / "killed"
     child = subprocess.Popen(command(path, killed, *more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 300
