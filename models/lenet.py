@@ -26,7 +26,10 @@ def _layers(weights: Mapping[str, Any], options: Mapping[str, Any]) -> list[Laye
     for layer in range(1, count + 1):
         if layer == convolutions + 1:
             found.append(Flatten())
-        found.append(Affine(f"w{layer}", weights[f"w{layer}"], weights[f"b{layer}"]))
+        weight = weights[f"w{layer}"]
+        if layer > convolutions:
+            weight = weight.reshape(-1, weight.shape[-1])  # (height, width, in, out) with flatten=False
+        found.append(Affine(f"w{layer}", weight, weights[f"b{layer}"]))
         if layer < count:
             found.append(Elementwise(options["activation"]))
         if layer <= convolutions:

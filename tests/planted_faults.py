@@ -16,6 +16,7 @@ __all__ = ["FAULTS", "Fault"]
 ANSWERS, DEFINITIONS, DIVERGENCES = "test_divergence_answers.py", "test_divergence_definitions.py", "test_divergences.py"
 RECIPE_OBJECTIVES, SHARED_ALPHA = "test_recipe_objectives.py", "test_shared_alpha.py"
 PRIOR_VARIANCE = "test_prior_variance.py"
+NETWORK_FILE, FIT_COMMAND, SHRINK_COMMAND = "test_network_file.py", "test_fit_command.py", "test_shrink_command.py"
 LIFTING, RULES, SHRINKING = "test_lifting.py", "test_rules.py", "test_shrinking.py"
 GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
@@ -246,5 +247,26 @@ FAULTS = {
         "rows = np.arange(layer.weight.shape[0])",
         "torch flattens channels first",
         (SHRINKING, "-k", "lifted_module_shrinks"),
+    ),
+    "stranger_accepted": Fault(
+        "compress/network.py",
+        "if isinstance(layer, Elementwise) and layer.name not in ELEMENTWISE:",
+        "if isinstance(layer, Elementwise) and not layer.name:",
+        "a file that names any function of the language would have it called",
+        (NETWORK_FILE, "-k", "damaged and function"),
+    ),
+    "density_of_the_standardized_target": Fault(
+        "network_score.py",
+        "- math.log(data.target_scale)",
+        "- 0.0",
+        "a density per unit of y is that of the standardized y over its sd",
+        (FIT_COMMAND, "-k", "score_are_those"),
+    ),
+    "tuned_weights_that_were_dropped": Fault(
+        "fine_tuning.py",
+        'weight=run.params[f"{layer.name}.weight"] * (layer.weight != 0)',
+        'weight=run.params[f"{layer.name}.weight"] + 1e-3',
+        "what was dropped stays 0 in fine-tuning",
+        (SHRINK_COMMAND, "-k", "tuning_leaves_zeros"),
     ),
 }

@@ -26,6 +26,9 @@ ZONES = {
     "cli": "front",  # the front may import everything, and nothing else imports the front
     "commands": "front",
     "compare_jobs": "front",
+    "fit_folder": "front",
+    "wanted_fit": "front",
+    "shrink_job": "front",
     "studies": "front",
     "workers": "front",
     "testing": "front",

@@ -7,7 +7,9 @@ import warnings
 import typer
 
 from scalemix.commands.compare import compare
+from scalemix.commands.fit import fit
 from scalemix.commands.prior import prior
+from scalemix.commands.shrink import shrink
 from scalemix.commands.study import study
 
 __all__ = ["app", "main"]
@@ -19,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # so that paragraphs of the docstrings flow
     help="Dropout as a prior: Gaussian scale mixtures under SVI and MCMC, compared.",
 )
-for _command in (compare, prior, study):
+for _command in (compare, prior, fit, shrink, study):
     app.command()(_command)
 
 

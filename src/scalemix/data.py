@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DataError", "Regression", "data_folder", "diabetes", "read_csv", "split", "standardize"]
+__all__ = ["DataError", "Regression", "csv_frame", "data_folder", "diabetes", "held_out_fifth", "read_csv", "split", "standardize"]
 
 NOISE_PREFIX = "noise_"
 LEAST_ROWS = 10
@@ -39,6 +39,7 @@ class Regression:
         y_train, y_test: standardized target.
         target_mean, target_scale: y in original units = target_mean + target_scale · y.
         target: name of the target, with its unit if known; dropped: constant columns that were left out.
+        center, spread: of the columns, in their own units: x in them = center + spread · x.
     """
 
     x_train: pd.DataFrame
@@ -49,6 +50,8 @@ class Regression:
     target_scale: float
     target: str
     dropped: tuple[str, ...] = ()
+    center: np.ndarray | None = None
+    spread: np.ndarray | None = None
 
 
 def diabetes(*, num_noise: int = 40, seed: int = 0) -> Regression:
@@ -68,6 +71,14 @@ def read_csv(path: Path, target: str, *, seed: int = 0) -> Regression:
 
     Raises: DataError that names the column, the row or the file, and what to do.
     """
+    return split(csv_frame(path, target), target, seed=seed)
+
+
+def csv_frame(path: Path, target: str, *, classes: bool = False) -> pd.DataFrame:
+    """What a CSV file holds; the target may be text where it is ``classes``.
+
+    Raises: DataError that names the column, the row or the file, and what to do.
+    """
     import pandas as pd
 
     if not path.is_file():
@@ -79,19 +90,30 @@ def read_csv(path: Path, target: str, *, seed: int = 0) -> Regression:
     if target not in frame.columns:
         raise DataError(f"{path} has no column {target!r}: give --target one of {', '.join(map(str, frame.columns))}")
     for column in frame.columns:
-        _check_column(frame.loc[:, column], path)
-    return split(frame, target, seed=seed)
+        if not (classes and column == target):
+            _check_column(frame.loc[:, column], path)
+        elif (missing := frame[target].isna()).any():
+            row = int(np.flatnonzero(missing)[0]) + 2
+            raise DataError(
+                f"column {target!r} of {path} has {int(missing.sum())} missing classes (first on line {row}): fill or remove those rows"
+            )
+    return frame
 
 
 def split(frame: pd.DataFrame, target: str, *, seed: int = 0) -> Regression:
     """Hold out a random fifth; the rest is ``standardize``."""
+    return standardize(*held_out_fifth(frame, target, seed=seed), target)
+
+
+def held_out_fifth(frame: pd.DataFrame, target: str, *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows to fit, and a random fifth."""
     if len(frame) < LEAST_ROWS:
-        raise DataError(f"the data have {len(frame)} row{'s' * (len(frame) != 1)}: a comparison needs at least {LEAST_ROWS}, add rows")
+        raise DataError(f"the data have {len(frame)} row{'s' * (len(frame) != 1)}: a fit needs at least {LEAST_ROWS}, add rows")
     if frame.shape[1] < 2:
         raise DataError(f"the data have no column beside the target {target!r}: add columns to predict it from")
     order = np.random.default_rng(seed).permutation(len(frame))
     num_test = len(frame) // 5
-    return standardize(frame.iloc[order[num_test:]], frame.iloc[order[:num_test]], target)
+    return frame.iloc[order[num_test:]], frame.iloc[order[:num_test]]
 
 
 def standardize(train: pd.DataFrame, test: pd.DataFrame, target: str) -> Regression:
@@ -116,6 +138,8 @@ def standardize(train: pd.DataFrame, test: pd.DataFrame, target: str) -> Regress
         scale,
         target,
         tuple(constant),
+        center.to_numpy(float),
+        spread.to_numpy(float),
     )
 
 

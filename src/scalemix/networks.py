@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from scalemix.plan import Parametrization
 
 if TYPE_CHECKING:
-    from scalemix.compress import Pruning, Rule, Shrunk
+    import numpy as np
+
+    from scalemix.compress import Layer, Pruning, Rule, Shrunk
     from scalemix.lifting import Lifted
     from scalemix.posterior import Posterior
 
@@ -69,5 +71,14 @@ class Networks(Protocol):
             fraction, score, most_loss: as for ``compress.prune``.
 
         Raises: ValueError if the rule does not fit the posterior, the network is no such list of layers, or a layer would be empty.
+        """
+        ...
+
+    def build(self, layers: Sequence[Layer], inputs: np.ndarray | None) -> Callable[..., Any]:
+        """The ``layers`` as a network of the language: a ``torch.nn.Module`` in Pyro, a compiled function in NumPyro.
+
+        Args:
+            layers: as in ``scalemix.compress``; images have their channels last unless the first layer is ``ChannelsLast``.
+            inputs: indices of the inputs that the first weight reads; ``None`` for all.
         """
         ...

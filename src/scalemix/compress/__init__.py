@@ -4,6 +4,7 @@
 2. ``prune`` drops by the rule's threshold, to a kept fraction, or as far as a validation score allows.
 3. ``ppl.shrink`` removes what is then without effect from the dense network, and reports. Masked and shrunk network have the same
    outputs, to rounding.
+4. ``shrunk.save(path)`` writes it to a file of safetensors, ``load(path, ppl)`` reads it again in either language.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from scalemix.compress.beliefs import Belief, beliefs
 from scalemix.compress.importance import feature_scores
 from scalemix.compress.latency import latency
 from scalemix.compress.layers import Affine, ChannelsLast, Elementwise, Flatten, Layer, Pool, apply_layers
+from scalemix.compress.network import Network, load
 from scalemix.compress.report import Report, costs, report
 from scalemix.compress.rules import RULES, Rule
 from scalemix.compress.selection import Pruning, prune
@@ -25,6 +27,7 @@ __all__ = [
     "Elementwise",
     "Flatten",
     "Layer",
+    "Network",
     "Pool",
     "Pruning",
     "Report",
@@ -35,6 +38,7 @@ __all__ = [
     "costs",
     "feature_scores",
     "latency",
+    "load",
     "prune",
     "removed",
     "report",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalemix.compress.layers import ELEMENTWISE, Affine, Elementwise, Layer, layers_of
+from scalemix.compress.network import Network
 from scalemix.compress.report import Report, report
 from scalemix.compress.rules import Rule
 from scalemix.compress.selection import Pruning, prune
@@ -26,26 +27,22 @@ __all__ = ["Shrunk", "removed", "shrink"]
 
 
 @dataclass(frozen=True, eq=False)
-class Shrunk:
-    """A smaller dense network: call it as ``shrunk(x)``, with the same inputs as the network before.
+class Shrunk(Network):
+    """A smaller dense network: call it as ``shrunk(x)``, with the same inputs as the network before; ``save`` writes it to a file.
 
     Attributes:
         module: a ``torch.nn.Module``, or in JAX a function of x.
         layers: it as a list of layers; the first one reads ``inputs`` alone.
         inputs: indices of the inputs (columns, channels, or pixels of a flattened image) that are left.
+        num_inputs: how many x has.
         report: what was saved.
         pruning: by which it was made.
+        masked: the layers of the network before, what was dropped 0.
     """
 
-    module: Callable[..., Any]
-    layers: tuple[Layer, ...] = field(repr=False)
-    inputs: np.ndarray = field(repr=False)
     report: Report
     pruning: Pruning = field(repr=False)
-
-    def __call__(self, x: Any) -> Any:
-        """The output for x."""
-        return self.module(x)
+    masked: tuple[Layer, ...] = field(repr=False)
 
 
 def shrink(
@@ -69,7 +66,7 @@ def shrink(
     saved = report(layers, smaller, first.shape[1:], pruning.kept, inputs)
     num_inputs = next(layer.weight.shape[-2] for layer in layers if isinstance(layer, Affine))
     module = build(smaller, inputs if len(inputs) < num_inputs else None)
-    return Shrunk(module, tuple(smaller), inputs, saved, pruning)
+    return Shrunk(module, tuple(smaller), inputs, num_inputs, saved, pruning, tuple(layers))
 
 
 def removed(layers: Sequence[Layer]) -> tuple[list[Layer], np.ndarray]:

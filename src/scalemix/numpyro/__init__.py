@@ -38,7 +38,7 @@ from scalemix.numpyro.primitives import (
     weight,
     where,
 )
-from scalemix.numpyro.shrinking import shrink
+from scalemix.numpyro.shrinking import build, shrink
 from scalemix.numpyro.variational import kl_divergence
 
 name = "numpyro"
@@ -48,6 +48,7 @@ __all__ = [
     "array",
     "autoguide",
     "broadcast_to",
+    "build",
     "clip",
     "conv2d",
     "convolution",

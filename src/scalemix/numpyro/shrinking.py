@@ -48,6 +48,9 @@ def build(layers: Sequence[Layer], inputs: np.ndarray | None) -> Callable[[Any],
     return jax.jit(lambda x: apply_layers(ppl, layers, x, inputs=inputs, arrays=arrays))
 
 
+build.__doc__ = PPL.build.__doc__
+
+
 def layers_of_tree(tree: Any, values: Mapping[str, np.ndarray]) -> list[Layer]:
     """A module of Equinox as layers, with ``values`` as its arrays, by their names.
 

@@ -38,7 +38,7 @@ from scalemix.pyro.primitives import (
     weight,
     where,
 )
-from scalemix.pyro.shrinking import shrink
+from scalemix.pyro.shrinking import build, shrink
 from scalemix.pyro.variational import kl_divergence
 
 name = "pyro"
@@ -48,6 +48,7 @@ __all__ = [
     "array",
     "autoguide",
     "broadcast_to",
+    "build",
     "clip",
     "conv2d",
     "convolution",

@@ -57,7 +57,6 @@ shrink.__doc__ = PPL.shrink.__doc__
 
 
 def build(layers: Sequence[Layer], inputs: np.ndarray | None) -> nn.Module:
-    """A sequence of torch's own layers, images with the channels first."""
     steps: list[nn.Module] = []
     convolutional = any(isinstance(layer, Affine) and layer.is_convolution for layer in layers)
     if convolutional and not isinstance(layers[0], ChannelsLast):
@@ -79,6 +78,9 @@ def build(layers: Sequence[Layer], inputs: np.ndarray | None) -> nn.Module:
             steps.append(nn.Flatten())
             flattened = channels > 0
     return nn.Sequential(*steps).eval()
+
+
+build.__doc__ = PPL.build.__doc__
 
 
 def _affine(layer: Affine, channels: int) -> nn.Module:

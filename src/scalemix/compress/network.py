@@ -1,0 +1,171 @@
+"""A network that stands alone: layers with their numbers, callable in a language, in a file that any language reads again.
+
+The file is one of safetensors: arrays (float32) and a header of JSON. The header's entry ``scalemix`` lists the layers in order. Reading
+takes arrays and JSON alone, so nothing in such a file is ever run, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalemix.compress.layers import ELEMENTWISE, Affine, ChannelsLast, Elementwise, Flatten, Layer, Pool
+from scalemix.files import replacing, writing
+
+if TYPE_CHECKING:
+    from scalemix.language import PPL
+
+__all__ = ["Network", "load", "save_layers"]
+
+SCHEMA = "scalemix network 1"
+KINDS = {"elementwise": Elementwise, "pool": Pool, "flatten": Flatten, "channels_last": ChannelsLast}
+POOLED = ("max", "mean")
+REMEDY = "give a file that Shrunk.save wrote, or write it again"
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A dense network: call it as ``network(x)``, with the inputs of the network that it was made from.
+
+    Attributes:
+        module: a ``torch.nn.Module``, or in JAX a function of x.
+        layers: it as a list of layers; the first one reads ``inputs`` alone.
+        inputs: indices of the inputs (columns, channels, or pixels of a flattened image) that it reads.
+        num_inputs: how many x has.
+    """
+
+    module: Callable[..., Any]
+    layers: tuple[Layer, ...] = field(repr=False)
+    inputs: np.ndarray = field(repr=False)
+    num_inputs: int
+
+    def __call__(self, x: Any) -> Any:
+        """The output for x."""
+        return self.module(x)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file ``path`` (safetensors, float32), which ``scalemix.compress.load`` reads in either language.
+
+        Written beside and renamed, so never half there.
+
+        Raises: ImportError if safetensors is not installed, OSError if the file cannot be written.
+        """
+        return save_layers(self.layers, Path(path), inputs=self.inputs, num_inputs=self.num_inputs)
+
+
+def save_layers(layers: Sequence[Layer], path: Path, *, inputs: np.ndarray, num_inputs: int) -> Path:
+    """``Network.save`` of layers that no language has built."""
+    numpy_of_safetensors = _safetensors().numpy
+    told, arrays = [], {"inputs": np.asarray(inputs, dtype=np.int64)}
+    for layer in layers:
+        if isinstance(layer, Affine):
+            told.append({"kind": "affine", "name": layer.name, "stride": layer.stride, "padding": layer.padding})
+            arrays[f"{layer.name}.weight"] = np.ascontiguousarray(layer.weight, dtype=np.float32)
+            arrays[f"{layer.name}.bias"] = np.ascontiguousarray(layer.bias, dtype=np.float32)
+        else:
+            kind = next(name for name, each in KINDS.items() if isinstance(layer, each))
+            told.append({"kind": kind, **asdict(layer)})
+    header = {"scalemix": json.dumps({"schema": SCHEMA, "num_inputs": int(num_inputs), "layers": told})}
+    with writing("the network", path), replacing(path) as temporary:
+        temporary.write_bytes(numpy_of_safetensors.save(arrays, metadata=header))
+    return path
+
+
+def load(path: str | Path, ppl: PPL) -> Network:
+    """Read a network that ``Shrunk.save`` wrote, and build it in the language ``ppl``, whichever it came from.
+
+    Args:
+        path: of the file.
+        ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
+
+    Only arrays and JSON are read, so a file from anywhere is safe to load.
+
+    Raises: ValueError with one sentence if the file is missing, damaged, or not such a network; ImportError if safetensors is not
+        installed.
+    """
+    path = Path(path)
+    header, arrays = _read(path)
+    try:
+        layers = tuple(_layer(each, arrays) for each in header["layers"])
+        num_inputs, inputs = int(header["num_inputs"]), arrays["inputs"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): {REMEDY}") from error
+    if wrong := _wrong(layers, inputs, num_inputs):
+        raise ValueError(f"{path} is damaged ({wrong}): {REMEDY}")
+    module = ppl.build(layers, inputs if len(inputs) < num_inputs else None)
+    return Network(module, layers, inputs, num_inputs)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of the file."""
+    safetensors = _safetensors()
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: {REMEDY}")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if "scalemix" not in metadata:
+                raise ValueError(f"{path} is a file of safetensors, and holds no network of scalemix: {REMEDY}")
+            header = json.loads(metadata["scalemix"])
+            if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+                found = header.get("schema") if isinstance(header, dict) else header
+                raise ValueError(
+                    f"{path} was written as {found!r}, and this version reads {SCHEMA!r}: load it with the version that wrote it"
+                )
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
+    except (OSError, safetensors.SafetensorError, json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"{path} is no network that scalemix wrote, or is damaged ({error}): {REMEDY}") from error
+
+
+def _layer(told: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+    options = dict(told)
+    kind = options.pop("kind")
+    if kind == "affine":
+        name = str(options["name"])
+        stride, padding = int(options["stride"]), int(options["padding"])
+        if stride < 1 or padding < 0:
+            raise ValueError(f"the layer {name!r} has stride {stride} and padding {padding}")
+        return Affine(name, arrays[f"{name}.weight"], arrays[f"{name}.bias"], stride, padding)
+    if kind not in KINDS:
+        raise ValueError(f"there is no layer {kind!r}")
+    layer = KINDS[kind](**options)
+    if isinstance(layer, Elementwise) and layer.name not in ELEMENTWISE:
+        raise ValueError(f"there is no function {layer.name!r}")
+    if isinstance(layer, Pool) and (layer.how not in POOLED or not isinstance(layer.size, int) or layer.size < 1):
+        raise ValueError(f"there is no {layer}")
+    return layer
+
+
+def _wrong(layers: Sequence[Layer], inputs: np.ndarray, num_inputs: int) -> str:
+    """What does not fit together, or ""."""
+    affine = [layer for layer in layers if isinstance(layer, Affine)]
+    if not affine:
+        return "it has no weights"
+    if inputs.ndim != 1 or inputs.dtype.kind != "i" or np.any(inputs < 0) or np.any(inputs >= num_inputs):
+        return f"its inputs are no indices below {num_inputs}"
+    fan_in, flattened = len(inputs), False
+    for layer in layers:
+        flattened = flattened or isinstance(layer, Flatten)
+        if not isinstance(layer, Affine):
+            continue
+        weight, bias = layer.weight, layer.bias
+        if weight.ndim not in (2, 4) or weight.dtype.kind != "f" or bias.dtype.kind != "f" or bias.shape != weight.shape[-1:]:
+            return f"{layer.name!r} has a weight of shape {weight.shape} and a bias of shape {bias.shape}"
+        fits = weight.shape[-2] % fan_in == 0 if flattened and weight.ndim == 2 else weight.shape[-2] == fan_in
+        if not fits:
+            return f"{layer.name!r} reads {weight.shape[-2]} numbers and is given {fan_in}"
+        fan_in, flattened = weight.shape[-1], False
+    return ""
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError("networks are written and read by safetensors: install scalemix[export]") from error
+    return safetensors
