@@ -33,7 +33,7 @@ NETWORK = "test_network_job.py"
 REFERENCE, SIMULATED = "test_reference.py", "test_simulated_calibration.py"
 RECIPE_OBJECTIVES, FILTER_NOISE, SHARED_ALPHA = "test_recipe_objectives.py", "test_filter_noise.py", "test_shared_alpha.py"
 PRIOR_VARIANCE = "test_prior_variance.py"
-LIFTING, RULES, SHRINKING = "test_lifting.py", "test_rules.py", "test_shrinking.py"
+LIFTING, RULES, SHRINKING, STREAMS = "test_lifting.py", "test_rules.py", "test_shrinking.py", "test_shrinking_streams.py"
 GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
@@ -857,18 +857,46 @@ FAULTS = {
         (RULES, "-k", "log_alpha_is_read"),
     ),
     "bias_folded_without_its_activation": Fault(
-        "compress/shrinking.py",
-        "constant = _through(between[index], biases[index][unit])",
-        "constant = float(biases[index][unit])",
+        "compress/removal.py",
+        "constant = ELEMENTWISE[layer.name](constant)",
+        "constant = constant * 1.0",
         "a unit that reads nothing is f(b), not b",
         (SHRINKING, "-k", "folded_by_hand"),
     ),
     "constant_folded_through_padding": Fault(
-        "compress/shrinking.py",
-        "if constant != 0.0 and affine[index + 1].padding > 0:",
-        "if constant != constant:",
+        "compress/removal.py",
+        "((constant == 0.0) | (layer.padding == 0))",
+        "(constant == constant)",
         "at the border fewer weights read a constant",
         (SHRINKING, "-k", "those_of_the_masked_network and 1-tanh"),
+    ),
+    "a_branch_s_constant_forgotten": Fault(
+        "compress/removal.py",
+        "if added.any() else []",
+        "if False else []",
+        "a block that reads nothing still adds its constant",
+        (STREAMS, "-k", "nothing_left"),
+    ),
+    "channels_of_a_stream_apart": Fault(
+        "compress/removal.py",
+        "            two.join(one)\n",
+        "",
+        "what the two sides of a sum write goes together",
+        (STREAMS, "-k", "residual_network"),
+    ),
+    "running_variance_without_its_epsilon": Fault(
+        "pyro/reading.py",
+        "np.sqrt(variance + layer.eps)",
+        "np.sqrt(variance)",
+        "a frozen normalization divides by the root of v + ε",
+        (STREAMS, "-k", "nothing_left"),
+    ),
+    "units_that_only_units_read_go": Fault(
+        "compress/removal.py",
+        "more = needed | reads[:, needed].any(axis=1)",
+        "more = needed",
+        "a unit of an LSTM may be read by the others alone",
+        (STREAMS, "-k", "lstm_loses"),
     ),
     "outputs_counted_as_features": Fault(
         "compress/report.py",

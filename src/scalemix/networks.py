@@ -57,17 +57,20 @@ class Networks(Protocol):
         score: Callable[[Pruning], float] | None = None,
         most_loss: float | None = None,
     ) -> Shrunk:
-        """A smaller dense network from the posterior means of a fit: inputs, units and channels without effect are gone.
+        """A smaller dense network from the posterior means of a fit: inputs, units, channels and residual blocks without effect are gone.
 
         Its outputs are those of the network with the dropped weights at 0, to rounding: a unit that only its bias drives goes into the next
-        bias. In Pyro ``.module`` is a ``torch.nn.Module``, in NumPyro a compiled function; ``.report`` says what was saved.
+        bias, and batch normalization into the layer before it. A channel of a residual stream goes where nothing reads it, and a block
+        whose branch is constant becomes that constant. A noise that multiplies more than its weight is 0 where all of that is dropped.
+        In Pyro ``.module`` is a ``torch.nn.Module``, in NumPyro a compiled function; ``.report`` says what was saved.
 
         Args:
-            posterior: of ``models.mlp``, ``models.lenet``, or ``models.lifted`` with a torch module of Linear, Conv2d, ReLU, Tanh, Sigmoid,
-                MaxPool2d, AvgPool2d and Flatten, one after the other, or with an ``eqx.nn.MLP`` or ``eqx.nn.Sequential`` of the same.
+            posterior: of ``models.mlp``, ``lenet``, ``resnet`` or ``lstm``, or of ``models.lifted`` with a torch module of Linear, Conv2d,
+                BatchNorm, ReLU, Tanh, Sigmoid, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1) and Flatten, one after the other or as sums of
+                two branches, and an LSTM's last state, or with an ``eqx.nn.MLP`` or ``eqx.nn.Sequential`` of layers one after the other.
             rule: a ``compress.Rule``, its name, or what ``compress.prune`` gave.
             fraction, score, most_loss: as for ``compress.prune``.
 
-        Raises: ValueError if the rule does not fit the posterior, the network is no such list of layers, or a layer would be empty.
+        Raises: ValueError if the rule does not fit the posterior, the network is not made of such layers, or a layer would be empty.
         """
         ...

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scalemix.compress import Affine, Elementwise, Flatten, Layer, Pool, Pruning, Rule, Shrunk, apply_layers
-from scalemix.compress.layers import channels_last
+from scalemix.compress.layers import arrays_of, channels_last
 from scalemix.compress.shrinking import shrink as shrink_with
 from scalemix.language import PPL
 from scalemix.posterior import Posterior
@@ -41,10 +41,7 @@ shrink.__doc__ = PPL.shrink.__doc__
 
 def build(layers: Sequence[Layer], inputs: np.ndarray | None) -> Callable[[Any], Any]:
     ppl: Any = sys.modules["scalemix.numpyro"]
-    arrays = {}
-    for layer in layers:
-        if isinstance(layer, Affine):
-            arrays |= {f"{layer.name}.weight": jnp.asarray(layer.weight), f"{layer.name}.bias": jnp.asarray(layer.bias)}
+    arrays = {id(array): jnp.asarray(array) for array in arrays_of(layers)}
     return jax.jit(lambda x: apply_layers(ppl, layers, x, inputs=inputs, arrays=arrays))
 
 

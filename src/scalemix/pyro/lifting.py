@@ -16,7 +16,7 @@ from scalemix.local_reparametrization import Unsampled
 from scalemix.plan import Parametrization
 from scalemix.pyro.lazy_weights import LazyWeight
 from scalemix.pyro.lean import running
-from scalemix.pyro.shrinking import layers_of_module
+from scalemix.pyro.reading import layers_of_module
 
 __all__ = ["LiftedModule", "lift"]
 
