@@ -34,6 +34,7 @@ REFERENCE, SIMULATED = "test_reference.py", "test_simulated_calibration.py"
 RECIPE_OBJECTIVES, FILTER_NOISE, SHARED_ALPHA = "test_recipe_objectives.py", "test_filter_noise.py", "test_shared_alpha.py"
 PRIOR_VARIANCE = "test_prior_variance.py"
 LIFTING, RULES, SHRINKING, STREAMS = "test_lifting.py", "test_rules.py", "test_shrinking.py", "test_shrinking_streams.py"
+NORMALIZATION = "test_normalization.py"
 GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
@@ -890,6 +891,20 @@ FAULTS = {
         "np.sqrt(variance)",
         "a frozen normalization divides by the root of v + ε",
         (STREAMS, "-k", "nothing_left"),
+    ),
+    "statistics_of_the_last_batch": Fault(
+        "pyro/lifting.py",
+        "layer.track_running_stats, layer.momentum = True, None",
+        "layer.track_running_stats, layer.momentum = True, 1.0",
+        "statistics are averaged over the batches of the pass",
+        (NORMALIZATION, "-k", "recalibrated"),
+    ),
+    "running_statistics_while_a_guide_is_trained": Fault(
+        "pyro/lifting.py",
+        "            layer.track_running_stats = False\n",
+        "            layer.eval()\n",
+        "in training each batch has statistics of its own",
+        (NORMALIZATION, "-k", "by_its_own_statistics"),
     ),
     "units_that_only_units_read_go": Fault(
         "compress/removal.py",

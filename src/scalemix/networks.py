@@ -42,9 +42,28 @@ class Networks(Protocol):
         Sites: an array's own name, ``fc1.weight``, and beside it those of ``weight``.
 
         Raises:
-            ValueError: a pattern matches nothing; nothing gets a prior; a prior does not fit its array; batch statistics or dropout are in
-                training mode.
+            ValueError: a pattern matches nothing; nothing gets a prior; a prior does not fit its array; dropout is in training mode, or
+                batch normalization, except in Pyro, where a guide may be trained with it (``recalibrate``).
             TypeError: it is no network of the language, or no prior.
+        """
+        ...
+
+    def recalibrate(
+        self, model: Callable[..., Any], values: Mapping[str, Any], *data: Any, batch_size: int | None = None
+    ) -> Callable[..., Any]:
+        """The ``model`` with its batch normalization frozen at the mean statistics of one pass over the ``data``.
+
+        While a guide is trained, a lifted module in training mode normalizes by each batch. Recipes that train one end with this, at the
+        medians of the guide: afterwards each row has an output of its own. Call it where the data are others than those of the fit, with
+        ``posterior.model``. As ``torch.optim.swa_utils.update_bn`` does, it averages over batches of equal size.
+
+        Args:
+            model: one to whose options lifted networks belong: ``partial(models.lifted, net=net)``; others come back as they are.
+            values: of its latent sites.
+            data: as the model takes them, cases first.
+            batch_size: rows of a batch, as in the training, ``None`` for all; what is left at the end is not used.
+
+        Source: Ioffe and Szegedy (2015), algorithm 2.
         """
         ...
 
