@@ -178,6 +178,23 @@ def test_a_lifted_module_shrinks_to_a_module_that_torch_exports() -> None:
     assert sum(p.numel() for p in shrunk.module.parameters()) * 4 == shrunk.report.after.bytes
 
 
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_matrices_with_few_numbers_may_be_sparse_tensors(name: str) -> None:
+    rng = np.random.default_rng(0)
+    layers = [
+        Affine("a", rng.normal(size=(40, 30)) * (rng.random((40, 30)) < 0.04), rng.normal(size=30)),
+        Elementwise("relu"),
+        Affine("b", rng.normal(size=(30, 2)), rng.normal(size=2)),
+    ]
+    x = rng.normal(size=(3, 40)).astype(np.float32)
+    found = LANGUAGES[name].shrinking.build(layers, None, 0.05)
+    got = found(torch.as_tensor(x)).detach() if name == "pyro" else found(x)
+    wanted = np.maximum(x @ layers[0].weight + layers[0].bias, 0.0) @ layers[2].weight + layers[2].bias
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+    if name == "pyro":
+        assert [str(step.weight.layout) for step in (found[0], found[2])] == ["torch.sparse_csr", "torch.strided"]
+
+
 @pytest.mark.slow
 def test_a_lifted_equinox_module_shrinks() -> None:
     keys = jax.random.split(jax.random.PRNGKey(0), 2)
@@ -219,6 +236,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
         "mul is not one layer after|cannot read the layer 'mul'",
         lambda: in_pyro.shrink(of_lifted(Product()), "log_alpha"),
     ),
+    "sparse": (r"shrink\(sparse=2.0\)", lambda: in_pyro.shrink(by_log_uniform(), "magnitude", fraction=0.5, sparse=2.0)),
     "applied": ("lifted with apply=", lambda: in_pyro.shrink(of_lifted(Mlp(5), apply=lambda m, x: m(x)), "log_alpha")),
     "layer": (
         "cannot read the layer 'softplus|cannot read the layer '_1'",

@@ -75,6 +75,7 @@ class Networks(Protocol):
         fraction: float | None = None,
         score: Callable[[Pruning], float] | None = None,
         most_loss: float | None = None,
+        sparse: float = 0.0,
     ) -> Shrunk:
         """A smaller dense network from the posterior means of a fit: inputs, units, channels and residual blocks without effect are gone.
 
@@ -89,7 +90,11 @@ class Networks(Protocol):
                 two branches, and an LSTM's last state, or with an ``eqx.nn.MLP`` or ``eqx.nn.Sequential`` of layers one after the other.
             rule: a ``compress.Rule``, its name, or what ``compress.prune`` gave.
             fraction, score, most_loss: as for ``compress.prune``.
+            sparse: matrices of which at most this part is not 0 become sparse tensors, in compressed rows in Pyro, coordinates in NumPyro.
+                Of LeNet-300-100 on a CPU that is no faster at batch 1; at batch 128 it is up to 0.05 in Pyro, and up to 0.01 in NumPyro, where
+                at 0.05 it is slower. With whole units gone a network is faster still without it (``benchmarks/shrunk.py``).
 
-        Raises: ValueError if the rule does not fit the posterior, the network is not made of such layers, or a layer would be empty.
+        Raises: ValueError if the rule does not fit the posterior, the network is not made of such layers, a layer would be
+            empty, or sparse is no part.
         """
         ...

@@ -58,6 +58,10 @@ class Affine:
     stride: int = 1
     padding: int = 0
 
+    def is_sparse(self, most: float) -> bool:
+        """It is a matrix of which at most that part is not 0; of none for 0."""
+        return not self.is_convolution and 0 < np.count_nonzero(self.weight) <= most * self.weight.size
+
     @property
     def is_convolution(self) -> bool:
         """It is a convolution."""

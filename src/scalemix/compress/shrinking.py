@@ -46,13 +46,16 @@ class Shrunk:
 def shrink(
     posterior: Posterior,
     rule: Rule | str | Pruning,
-    build: Callable[[Sequence[Layer], np.ndarray | None], Callable[..., Any]],
+    build: Callable[[Sequence[Layer], np.ndarray | None, float], Callable[..., Any]],
+    sparse: float,
     **options: Any,
 ) -> Shrunk:
-    """``PPL.shrink`` with ``build(layers, inputs)``, which makes the module; its inputs are ``None`` where all are left.
+    """``PPL.shrink`` with ``build(layers, inputs, sparse)``, which makes the module; its inputs are ``None`` where all are left.
 
     Raises: ValueError as ``PPL.shrink`` does.
     """
+    if not 0.0 <= sparse <= 1.0:
+        raise ValueError(f"shrink(sparse={sparse!r}): give the largest part not 0 of a matrix that is to be a sparse tensor, from 0 to 1")
     if isinstance(rule, Pruning) and any(value is not None for value in options.values()):
         raise ValueError("shrink got a Pruning, which has chosen already, and options for choosing: leave them away")
     pruning = rule if isinstance(rule, Pruning) else prune(posterior, rule, **options)
@@ -63,5 +66,5 @@ def shrink(
     first = posterior.data[0]
     rows = first["x"] if isinstance(first, Mapping) else first
     saved = report(layers, smaller, rows.shape[1:], pruning.kept, inputs)
-    module = build(smaller, inputs if len(inputs) < num_inputs(layers) else None)
+    module = build(smaller, inputs if len(inputs) < num_inputs(layers) else None, sparse)
     return Shrunk(module, tuple(smaller), inputs, saved, pruning)

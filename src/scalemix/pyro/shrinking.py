@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from scalemix.compress.shrinking import shrink as shrink_with
 from scalemix.language import PPL
 from scalemix.posterior import Posterior
 
-__all__ = ["LastState", "Permute", "Scale", "Select", "Sum", "shrink"]
+__all__ = ["LastState", "Permute", "Scale", "Select", "Sparse", "Sum", "shrink"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -48,8 +49,9 @@ def shrink(
     fraction: float | None = None,
     score: Callable[[Pruning], float] | None = None,
     most_loss: float | None = None,
+    sparse: float = 0.0,
 ) -> Shrunk:
-    return shrink_with(posterior, rule, build, fraction=fraction, score=score, most_loss=most_loss)
+    return shrink_with(posterior, rule, build, sparse=sparse, fraction=fraction, score=score, most_loss=most_loss)
 
 
 shrink.__doc__ = PPL.shrink.__doc__
@@ -65,6 +67,23 @@ class Scale(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shape = (-1, *(1,) * (x.ndim - 2))
         return self.scale.reshape(shape) * x + self.shift.reshape(shape)
+
+
+class Sparse(nn.Module):
+    """x wᵀ + b with w (out, in) in compressed rows."""
+
+    weight: torch.Tensor
+
+    def __init__(self, dense: nn.Linear) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+            self.register_buffer("weight", dense.weight.detach().to_sparse_csr())
+        self.bias = dense.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = torch.addmm(self.bias[:, None], self.weight, x.reshape(-1, x.shape[-1]).T).T
+        return rows if x.ndim == 2 else rows.reshape(*x.shape[:-1], -1)
 
 
 class Sum(nn.Module):
@@ -93,16 +112,16 @@ class LastState(nn.Module):
         return states[torch.arange(len(states)), lengths]
 
 
-def build(layers: Sequence[Layer], inputs: np.ndarray | None) -> nn.Module:
-    """A sequence of torch's own layers, images with the channels first."""
+def build(layers: Sequence[Layer], inputs: np.ndarray | None, sparse: float = 0.0) -> nn.Module:
+    """A sequence of torch's own layers, images with the channels first; matrices with few numbers are ``sparse`` (``PPL.shrink``)."""
     convolutional = any(isinstance(layer, Affine) and layer.is_convolution for layer in with_weights(layers))
     permuted = convolutional and not any(isinstance(layer, ChannelsLast) for layer in layers)
     select = None if inputs is None else Select(inputs, 1 if convolutional else -1)
-    steps, _ = _steps(layers, 0, select)
+    steps, _ = _steps(layers, 0, sparse, select)
     return nn.Sequential(*([Permute()] if permuted else []), *steps).eval()
 
 
-def _steps(layers: Sequence[Layer], channels: int, select: nn.Module | None = None) -> tuple[list[nn.Module], int]:
+def _steps(layers: Sequence[Layer], channels: int, sparse: float, select: nn.Module | None = None) -> tuple[list[nn.Module], int]:
     """The modules of images with that many ``channels`` (0: of none), and the channels behind them; ``select`` the inputs that are left."""
     steps: list[nn.Module] = []
     flattened = False
@@ -111,11 +130,12 @@ def _steps(layers: Sequence[Layer], channels: int, select: nn.Module | None = No
             steps.append(select)
             select = None
         if isinstance(layer, Affine):
-            steps.append(_affine(layer, channels if flattened else 0))
+            made = _affine(layer, channels if flattened else 0)
+            steps.append(Sparse(made) if layer.is_sparse(sparse) else made)
             channels, flattened = layer.weight.shape[-1] if layer.is_convolution else 0, False
         elif isinstance(layer, Residual):
-            shortcut, _ = _steps(layer.shortcut, channels)
-            branch, channels = _steps(layer.branch, channels)
+            shortcut, _ = _steps(layer.shortcut, channels, sparse)
+            branch, channels = _steps(layer.branch, channels, sparse)
             steps.append(Sum(nn.Sequential(*branch), nn.Sequential(*shortcut)))
         elif isinstance(layer, Channelwise):
             steps.append(Scale(_tensor(layer.scale), _tensor(layer.shift)))
