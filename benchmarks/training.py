@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="3 rounds, no file")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--rows", help="only those of a language, without a file: torch (and the peers) or JAX", choices=["torch", "JAX"])
+    parser.add_argument("--only", help="only those of a language, without a file: torch (and the peers) or JAX", choices=["torch", "JAX"])
     parser.add_argument("--wall", action="store_true", help="time by the clock")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     parser.add_argument("--net", help=argparse.SUPPRESS, choices=[NET], default=NET)
@@ -59,8 +59,8 @@ def main() -> int:
         work(options.row, NETS[options.net], time.perf_counter if options.wall else time.process_time, HAND, LIFTED)
     peers = PEERS if PEER_PYTHON.exists() else ()
     names = [*HAND, *LIFTED, *peers]
-    if options.rows:
-        names = [name for name in names if name.startswith("JAX") == (options.rows == "JAX")]
+    if options.only:
+        names = [name for name in names if name.startswith("JAX") == (options.only == "JAX")]
     lines, met = compare(__file__, NET, 3 if options.quick else options.rounds, options.wall, names, TARGETS)
     lines.insert(
         0,
@@ -70,7 +70,7 @@ def main() -> int:
     print("\n".join(lines))
     if not peers:
         print(f"\nThe peers are left out: {PEER_PYTHON} is not there (see the first lines of svi.py).")
-    if not (options.quick or options.rows):
+    if not (options.quick or options.only):
         RESULTS.write_text("\n".join(lines) + "\n")
     return 0 if met else 1
 

@@ -915,8 +915,8 @@ FAULTS = {
     ),
     "outputs_counted_as_features": Fault(
         "compress/report.py",
-        "tuple(features[:-1])",
-        "tuple(features)",
+        "if count.units))[:-1],",
+        "if count.units)),",
         "r_N counts inputs and hidden units, no outputs",
         (SHRINKING, "-k", "f6"),
     ),

@@ -91,8 +91,8 @@ class Networks(Protocol):
             rule: a ``compress.Rule``, its name, or what ``compress.prune`` gave.
             fraction, score, most_loss: as for ``compress.prune``.
             sparse: matrices of which at most this part is not 0 become sparse tensors, in compressed rows in Pyro, coordinates in NumPyro.
-                Of LeNet-300-100 on a CPU that is no faster at batch 1; at batch 128 it is up to 0.05 in Pyro, and up to 0.01 in NumPyro, where
-                at 0.05 it is slower. With whole units gone a network is faster still without it (``benchmarks/shrunk.py``).
+                Of LeNet-300-100 on a CPU that is no faster at batch 1. At batch 128 it is up to 0.05 in Pyro, and up to 0.01 in NumPyro,
+                where at 0.05 it is slower. With whole units gone a network is faster still without it (``benchmarks/shrunk.py``).
 
         Raises: ValueError if the rule does not fit the posterior, the network is not made of such layers, a layer would be
             empty, or sparse is no part.
