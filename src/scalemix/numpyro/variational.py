@@ -59,7 +59,7 @@ class WeightNormal(numpyro_dist.Normal):
             loc, scale = loc * kept, scale * kept
         if self.lazy and not sample_shape:
             uses = count()
-            return UnsampledArray(loc, scale * scale, lambda like: standard_normal(jax.random.fold_in(key, next(uses)), like))
+            return UnsampledArray(loc, scale * scale, lambda like: standard_normal(jax.random.fold_in(key, next(uses)), like), scale=scale)
         return loc + scale * standard_normal(key, jnp.broadcast_to(loc, sample_shape + self.batch_shape))
 
     def log_prob(self, value: Any) -> jax.Array:

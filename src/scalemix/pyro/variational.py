@@ -69,7 +69,7 @@ class WeightNormal(Normal):
             kept = self._kept(self.mask_above)
             loc, scale = loc * kept, scale * kept
         if self.lazy and not sample_shape:
-            return UnsampledTensor(loc, scale * scale, standard_normal)
+            return UnsampledTensor(loc, scale * scale, standard_normal, scale=scale)
         shape = torch.Size(sample_shape) + self.batch_shape
         return loc + scale * standard_normal(loc.expand(shape))
 
