@@ -49,21 +49,27 @@ def first_values(net: Net, *, variances: bool) -> dict[str, np.ndarray]:
 # --- the arithmetic, written once: ``xp`` is torch or jax.numpy, ``own`` the four functions that the two do not share
 
 
-def forward(xp: Any, own: Any, params: dict[str, Any], x: Any, noise: Callable[[int, Any], Any], *, dropout: bool) -> tuple[Any, Any]:
-    """Outputs, and the KL; ``noise(i, like)`` gives normals for layer i, or the mask of dropout."""
+def forward(xp: Any, own: Any, params: dict[str, Any], x: Any, noise: Callable[[int, Any], Any], *, draw: str) -> tuple[Any, Any]:
+    """Outputs, and the KL; ``noise(i, like)`` gives normals for layer i, or the mask of dropout.
+
+    ``draw`` is what is random: "rows" of pre-activations (local reparametrization), "weights", or nothing but the "mask" of dropout.
+    """
     h, kl, layers = x, 0.0, sum(name.endswith("_loc") for name in params)
     for i in range(layers):
         w = params[f"w{i}_loc"]
-        mean = h @ w + params[f"b{i}"]
-        if dropout:
-            h = mean
+        if draw == "mask":
+            h = h @ w + params[f"b{i}"]
         else:
             log_variance = params[f"w{i}_log_variance"]
-            h = mean + xp.sqrt((h * h) @ xp.exp(log_variance) + 1e-16) * noise(i, mean)
+            if draw == "rows":
+                mean = h @ w + params[f"b{i}"]
+                h = mean + xp.sqrt((h * h) @ xp.exp(log_variance) + 1e-16) * noise(i, mean)
+            else:
+                h = h @ (w + xp.exp(0.5 * log_variance) * noise(i, w)) + params[f"b{i}"]
             kl = kl + 0.5 * xp.sum(xp.log1p(w * w * xp.exp(-log_variance)))
         if i < layers - 1:
             h = own.relu(h)
-            if dropout:
+            if draw == "mask":
                 h = h * noise(i, h)
     return h, kl
 
@@ -77,9 +83,9 @@ def nll(xp: Any, own: Any, h: Any, y: Any, num_data: int) -> Any:
 class Objective:
     """As the engines take it: ``params`` and ``loss``."""
 
-    def __init__(self, language: str, net: Net, *, dropout: bool = False) -> None:
-        self.dropout = dropout
-        values = first_values(net, variances=not dropout)
+    def __init__(self, language: str, net: Net, *, draw: str = "rows") -> None:
+        self.draw = draw
+        values = first_values(net, variances=draw != "mask")
         if language == "torch":
             import torch
 
@@ -101,15 +107,16 @@ class Objective:
         if key is None:
             import torch
 
-            return 2.0 * (torch.rand_like(like) < 0.5) if self.dropout else torch.randn_like(like)
+            return 2.0 * (torch.rand_like(like) < 0.5) if self.draw == "mask" else torch.randn_like(like)
         import jax
 
         key = jax.random.fold_in(key, i)
-        return 2.0 * jax.random.bernoulli(key, 0.5, like.shape) if self.dropout else jax.random.normal(key, like.shape, like.dtype)
+        mask = self.draw == "mask"
+        return 2.0 * jax.random.bernoulli(key, 0.5, like.shape) if mask else jax.random.normal(key, like.shape, like.dtype)
 
     def loss(self, params: dict[str, Any], batch: tuple, key: Any, kl_weight: Any, num_data: int) -> tuple[Any, dict[str, Any]]:
         x, y = batch
-        h, kl = forward(self.xp, self.own, params, x, partial(self.noise, key), dropout=self.dropout)
+        h, kl = forward(self.xp, self.own, params, x, partial(self.noise, key), draw=self.draw)
         fit = nll(self.xp, self.own, h, y, num_data)
         return fit + kl_weight * kl, {"nll": fit, "kl": kl}
 
@@ -117,10 +124,12 @@ class Objective:
 # --- rows: each is a function of a net that gives a function of no arguments, which takes the steps of a round
 
 
-def torch_by_hand(net: Net, *, dropout: bool = False) -> Callable[[], None]:
+def torch_by_hand(net: Net, *, draw: str = "rows", compiled: bool = False) -> Callable[[], None]:
     import torch
 
-    objective = Objective("torch", net, dropout=dropout)
+    objective = Objective("torch", net, draw=draw)
+    options = {"fallback_random": True}
+    loss_of = torch.compile(objective.loss, fullgraph=True, dynamic=False, options=options) if compiled else objective.loss
     params = {name: value.requires_grad_() for name, value in objective.params.items()}
     optimizer = torch.optim.Adam(params.values(), lr=RATE, fused=True)
     x, y = (torch.as_tensor(each) for each in make_data(net))
@@ -134,7 +143,7 @@ def torch_by_hand(net: Net, *, dropout: bool = False) -> Callable[[], None]:
             if net.batch < net.rows:
                 index = order[step % per_epoch * net.batch :][: net.batch]
                 batch = (x[index], y[index])
-            loss, _ = objective.loss(params, batch, None, 1.0, net.rows)
+            loss, _ = loss_of(params, batch, None, 1.0, net.rows)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -142,11 +151,11 @@ def torch_by_hand(net: Net, *, dropout: bool = False) -> Callable[[], None]:
     return steps
 
 
-def jax_by_hand(net: Net, *, dropout: bool = False) -> Callable[[], None]:
+def jax_by_hand(net: Net, *, draw: str = "rows") -> Callable[[], None]:
     import jax
     import optax
 
-    objective = Objective("jax", net, dropout=dropout)
+    objective = Objective("jax", net, draw=draw)
     optimizer = optax.adam(RATE)
     x, y = (jax.numpy.asarray(each) for each in make_data(net))
     per_epoch = net.rows // net.batch
@@ -180,20 +189,42 @@ def jax_by_hand(net: Net, *, dropout: bool = False) -> Callable[[], None]:
     return steps
 
 
-def recipe(language: str, net: Net) -> Any:
-    """The objective that ``scalemix.inference.vbd`` trains for ``scalemix.models.mlp``: model, guide and divergence as a user has them."""
+def own_network(language: str, net: Net) -> Any:
+    """A network as somebody has it: a module of torch, or of Equinox."""
+    pairs = list(pairwise(net.sizes))
+    if language == "pyro":
+        from torch import nn
+
+        layers = [part for pair in pairs for part in (nn.Linear(*pair), nn.ReLU())]
+        return nn.Sequential(*layers[:-1])
+    import equinox as eqx
+    import jax
+
+    keys = jax.random.split(jax.random.PRNGKey(0), len(pairs))
+    steps = [part for pair, key in zip(pairs, keys, strict=True) for part in (eqx.nn.Linear(*pair, key=key), eqx.nn.Lambda(jax.nn.relu))]
+    return eqx.nn.Sequential(steps[:-1])
+
+
+def recipe(language: str, net: Net, *, lift: bool = False) -> Any:
+    """The objective that ``scalemix.inference.vbd`` trains for ``scalemix.models.mlp``, or for a network of one's own that was lifted:
+    model, guide and divergence as a user has them."""
     from importlib import import_module
 
     import scalemix as sm
     from scalemix.guides import Gaussian, Guide, Point
     from scalemix.likelihoods import Gaussian as GaussianOutcome
-    from scalemix.models import mlp
+    from scalemix.models import lifted, mlp
     from scalemix.variational_scope import variational_scope
 
     ppl = import_module(f"scalemix.{language}")
     likelihood = "categorical" if net.sizes[-1] > 1 else GaussianOutcome(scale=NOISE_SD)
     sizes = {"widths": net.sizes[1:-1], "num_outputs": net.sizes[-1]}
-    model = sm.variational(partial(mlp, prior=sm.GaussianUniformMaximized(), likelihood=likelihood, activation="relu", **sizes))
+    if lift:
+        priors = {"*weight": sm.GaussianUniformMaximized(), "*bias": sm.Normal(1.0)}
+        described = partial(lifted, net=ppl.lift(own_network(language, net), priors), likelihood=likelihood)
+    else:
+        described = partial(mlp, prior=sm.GaussianUniformMaximized(), likelihood=likelihood, activation="relu", **sizes)
+    model = sm.variational(described)
     x, y = make_data(net)
     with ppl.engine.precision("float32", "cpu"):
         with variational_scope(placeholders=True):
@@ -207,10 +238,10 @@ def recipe(language: str, net: Net) -> Any:
         return ppl.engine.objective(model, guide, (x[: net.batch], y[: net.batch]), seed=0)
 
 
-def engine(net: Net, turns: Callable[[], None], language: str, *, whole: bool = False, **options: Any) -> None:
+def engine(net: Net, turns: Callable[[], None], language: str, *, whole: bool = False, lift: bool = False, **options: Any) -> None:
     """The engine trains, and waits for its turn at the end of each round, where it would look at a validation score.
 
-    It is given the arithmetic of the rows by hand, or the ``whole`` recipe.
+    It is given the arithmetic of the rows by hand, or the ``whole`` recipe, which may ``lift`` its network.
     """
     from importlib import import_module
 
@@ -221,7 +252,7 @@ def engine(net: Net, turns: Callable[[], None], language: str, *, whole: bool = 
     settings = Settings(
         num_epochs=10**7, batch_size=net.batch, learning_rate=RATE, check_every=net.steps // per_epoch, progress=False, **options
     )
-    objective = recipe(language, net) if whole else Objective("torch" if language == "pyro" else "jax", net)
+    objective = recipe(language, net, lift=lift) if whole else Objective("torch" if language == "pyro" else "jax", net)
 
     def wait(_: dict[str, Any]) -> float:
         turns()
@@ -232,9 +263,9 @@ def engine(net: Net, turns: Callable[[], None], language: str, *, whole: bool = 
 
 
 BY_HAND: dict[str, Callable[[Net], Callable[[], None]]] = {
-    "torch, plain dropout": partial(torch_by_hand, dropout=True),
+    "torch, plain dropout": partial(torch_by_hand, draw="mask"),
     "torch, by hand": torch_by_hand,
-    "JAX, plain dropout": partial(jax_by_hand, dropout=True),
+    "JAX, plain dropout": partial(jax_by_hand, draw="mask"),
     "JAX, by hand": jax_by_hand,
 }
 ENGINES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from scalemix.checks import check_positive_int
+from scalemix.compress.layers import Affine, Layer, Lstm, read_as
 from scalemix.dense import split_per_example
 from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import add_bias
@@ -15,6 +14,7 @@ from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
 from scalemix.plan import Parametrization
 from scalemix.priors import Normal, ScaleMixture
+from scalemix.recurrent import last_state
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
@@ -24,6 +24,11 @@ __all__ = ["lstm"]
 AXES = ("in", "gate", "out")
 
 
+def _layers(weights: Mapping[str, Any], options: Mapping[str, Any]) -> list[Layer]:
+    return [Lstm("w", "u", weights["w"], weights["u"], weights["b"]), Affine("w_out", weights["w_out"], weights["b_out"])]
+
+
+@read_as(_layers)
 @identified_by(HiddenUnits(first="w"))
 def lstm(
     ppl: PPL,
@@ -91,17 +96,7 @@ def lstm(
         """x_t w (n, 4 width), with the same w for all sequences or one for each."""
         return ppl.linear(x, w) if noise_plate == "global" else (x[..., None, :] @ w)[..., 0, :]
 
-    def step(state: tuple[Any, Any], now: tuple[Any, Any]) -> tuple[tuple[Any, Any], None]:
-        (h, c), (x, active) = state, now
-        a = add_bias(inputs(x) + ppl.linear(h, u), b)
-        a_i, a_f, a_o, a_g = (a[..., gate * width : (gate + 1) * width] for gate in range(4))
-        c_next = ppl.sigmoid(a_f) * c + ppl.sigmoid(a_i) * ppl.tanh(a_g)
-        h_next = ppl.sigmoid(a_o) * ppl.tanh(c_next)
-        return (ppl.where(active, h_next, h), ppl.where(active, c_next, c)), None
-
-    first = inputs(x[:, 0])
-    zero = ppl.full((*first.shape[:-1], width), 0.0, first)
-    (h, _), _ = ppl.scan(step, (zero, zero), (x.swapaxes(0, 1), _active(ppl, x, lengths)))
+    h = last_state(ppl, x, inputs, u, b, width, lengths)
     scale_out = width**-0.5 if scale_by_fan_in else None
     output = add_bias(
         ppl.linear(h, ppl.weight("w_out", (width, num_outputs), end_prior, scale=scale_out)),
@@ -123,13 +118,6 @@ def _sequences(x: Any) -> tuple[Any, Any | None]:
     if lengths is not None and tuple(lengths.shape) != (x.shape[0],):
         raise ValueError(f"lengths has shape {tuple(lengths.shape)} and x has {x.shape[0]} sequences: give one length for each")
     return x, lengths
-
-
-def _active(ppl: PPL, x: Any, lengths: Any | None) -> Any:
-    """Whether step t is within the sequence, (T, n, 1)."""
-    steps = ppl.array(np.arange(x.shape[1]))[:, None]
-    active = steps < (x.shape[1] + 0 * steps if lengths is None else lengths)
-    return active[..., None]
 
 
 def _flat(w: Any, ndim: int) -> Any:

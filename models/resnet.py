@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scalemix.checks import check_positive_int
+from scalemix.compress.layers import Affine, Channelwise, Elementwise, Layer, Residual, read_as
 from scalemix.dense import layer_noise
 from scalemix.identified import HiddenUnits, identified_by
 from scalemix.layers import activation_named, add_bias
@@ -21,6 +24,24 @@ if TYPE_CHECKING:
 __all__ = ["resnet"]
 
 
+def _layers(weights: Mapping[str, Any], options: Mapping[str, Any]) -> list[Layer]:
+    found: list[Layer] = [Affine("w_in", weights["w_in"], weights["b_in"])]
+    sites = [f"w{block}" for block in range(1, options["num_blocks"] + 1)]
+    for site in sites:
+        prior = prior_for(options["prior"], site, sites)
+        factors = zip(getattr(prior, "labels", ()), getattr(prior, "factors", ()), strict=True)
+        noises = [f"{site}_{label}" for label, factor in factors if factor.axes == ("layer",)]
+        tau = float(np.prod([weights[noise].item() for noise in noises if noise in weights]))
+        w, b, f = weights[site], weights[site.replace("w", "b")], Elementwise(options["activation"])
+        if options["position"] == "post":
+            branch: list[Layer] = [Affine(site, w / tau if tau else 0.0 * w, b), f, Channelwise(np.full(b.shape, tau), np.zeros(b.shape))]
+        else:
+            branch = [Affine(site, w, tau * b if options["scale_bias"] else b), f]
+        found.append(Residual(tuple(branch)))
+    return [*found, Affine("w_out", weights["w_out"], weights["b_out"])]
+
+
+@read_as(_layers)
 @identified_by(HiddenUnits(first="w_in"))
 def resnet(
     ppl: PPL,

@@ -143,14 +143,14 @@ OF_MODELS = {
         (RESIDUAL, "-k", "written_out or one_function"),
     ),
     "gate_order": Fault(
-        "models/lstm.py",
+        "recurrent.py",
         "a_i, a_f, a_o, a_g = (",
         "a_f, a_i, a_o, a_g = (",
         "the input and the forget gate change places",
         (RECURRENT, "-k", "written_out"),
     ),
     "state_in_the_padding": Fault(
-        "models/lstm.py",
+        "recurrent.py",
         "ppl.where(active, h_next, h)",
         "h_next",
         "the state moves on in the padding",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Classifier", "Images", "Mlp", "Words", "trained"]
+__all__ = ["Block", "Classifier", "Images", "Mlp", "Residual", "Sequences", "Words", "trained"]
 
 
 class Mlp(nn.Module):
@@ -43,6 +43,47 @@ class Words(nn.Module):
     def forward(self, words: Tensor) -> Tensor:
         states, _ = self.lstm(self.embedding(words))
         return self.out(states[:, -1])
+
+
+class Sequences(nn.Module):
+    """An LSTM over sequences (n, T, columns) and a linear layer on its last state."""
+
+    def __init__(self, columns: int = 5, width: int = 6) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(columns, width, batch_first=True)
+        self.out = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, (h, _) = self.lstm(x)
+        return self.out(h[-1])
+
+
+class Block(nn.Module):
+    """Two normalized convolutions beside the identity, or beside a third one where the size changes (He et al., 2016)."""
+
+    def __init__(self, before: int, after: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after)
+        self.conv2, self.bn2 = nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after)
+        same = before == after and stride == 1
+        self.down = nn.Identity() if same else nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(h + self.down(x))
+
+
+class Residual(nn.Module):
+    """A small residual network for images (n, 2, 8, 8) of three kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.blocks = nn.Sequential(Block(6, 6), Block(6, 6), Block(6, 8, stride=2))
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.flatten(self.pool(self.blocks(self.stem(x))), 1))
 
 
 class Classifier(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fault import Fault
 from faults_of_laws import OF_LAWS
 from faults_of_models import OF_MODELS
+from faults_of_networks import OF_NETWORKS
 from faults_of_reports import OF_REPORTS
 
 __all__ = ["FAULTS", "Fault"]
@@ -16,14 +17,13 @@ __all__ = ["FAULTS", "Fault"]
 ANSWERS, DEFINITIONS, DIVERGENCES = "test_divergence_answers.py", "test_divergence_definitions.py", "test_divergences.py"
 RECIPE_OBJECTIVES, SHARED_ALPHA = "test_recipe_objectives.py", "test_shared_alpha.py"
 PRIOR_VARIANCE = "test_prior_variance.py"
-NETWORK_FILE, FIT_COMMAND, SHRINK_COMMAND = "test_network_file.py", "test_fit_command.py", "test_shrink_command.py"
-LIFTING, RULES, SHRINKING = "test_lifting.py", "test_rules.py", "test_shrinking.py"
 GUIDES, OBJECTIVE = "test_guides.py", "test_objective.py"
 TRAINING, TRAINING_FOLDER = "test_training.py", "test_training_folder.py"
 
 FAULTS = {
     **OF_LAWS,
     **OF_MODELS,
+    **OF_NETWORKS,
     **OF_REPORTS,
     # --- divergences
     "sbnn_half": Fault(
@@ -56,8 +56,8 @@ FAULTS = {
     ),
     "gamma_is_a_variance": Fault(
         "divergences/vbd.py",
-        "return 0.5 * math.log(variance) - xp.log(scale)",
-        "return math.log(variance) - xp.log(scale)",
+        "0.5 * (math.log(variance) - log_variance",
+        "0.5 * (2.0 * math.log(variance) - log_variance",
         "bounds of VBD's γ taken for those of a standard deviation",
         (DEFINITIONS, "-k", "collapsed_is_the_least"),
     ),
@@ -197,76 +197,5 @@ FAULTS = {
         "site.prior.scaled(None)",
         "the bounds of γ take the layer's scale squared",
         (PRIOR_VARIANCE, "-k", "bounds_take"),
-    ),
-    # --- lifted networks, rules and shrinking
-    "torch_s_axes_turned": Fault(
-        "pyro/lifting.py",
-        '2: ("out", "in")',
-        '2: ("in", "out")',
-        "a Linear's weight is (out, in): a noise per input would be one per output",
-        (LIFTING, "-k", "written_by_hand and per_in-expanded and pyro"),
-    ),
-    "lifted_guides_begin_anywhere": Fault(
-        "guides/component.py",
-        "made.noise, of_weight.initial)",
-        "made.noise, None)",
-        "guides do not begin at the network's own weights",
-        (LIFTING, "-k", "begin_at_the_network and pyro"),
-    ),
-    "log_alpha_of_a_square_root": Fault(
-        "compress/rules.py",
-        "- 2.0 * np.log(np.abs(belief.mean))",
-        "- np.log(np.abs(belief.mean))",
-        "α = σ²/μ², not σ²/|μ|",
-        (RULES, "-k", "log_alpha_is_read"),
-    ),
-    "bias_folded_without_its_activation": Fault(
-        "compress/shrinking.py",
-        "constant = _through(between[index], biases[index][unit])",
-        "constant = float(biases[index][unit])",
-        "a unit that reads nothing is f(b), not b",
-        (SHRINKING, "-k", "folded_by_hand"),
-    ),
-    "constant_folded_through_padding": Fault(
-        "compress/shrinking.py",
-        "if constant != 0.0 and affine[index + 1].padding > 0:",
-        "if constant != constant:",
-        "at the border fewer weights read a constant",
-        (SHRINKING, "-k", "those_of_the_masked_network and 1-tanh"),
-    ),
-    "outputs_counted_as_features": Fault(
-        "compress/report.py",
-        "tuple(features[:-1])",
-        "tuple(features)",
-        "r_N counts inputs and hidden units, no outputs",
-        (SHRINKING, "-k", "f6"),
-    ),
-    "flattened_in_another_order": Fault(
-        "compress/layers.py",
-        "rows = np.arange(layer.weight.shape[0]).reshape(channels, -1).T.reshape(-1)",
-        "rows = np.arange(layer.weight.shape[0])",
-        "torch flattens channels first",
-        (SHRINKING, "-k", "lifted_module_shrinks"),
-    ),
-    "stranger_accepted": Fault(
-        "compress/network.py",
-        "if isinstance(layer, Elementwise) and layer.name not in ELEMENTWISE:",
-        "if isinstance(layer, Elementwise) and not layer.name:",
-        "a file that names any function of the language would have it called",
-        (NETWORK_FILE, "-k", "damaged and function"),
-    ),
-    "density_of_the_standardized_target": Fault(
-        "network_score.py",
-        "- math.log(data.target_scale)",
-        "- 0.0",
-        "a density per unit of y is that of the standardized y over its sd",
-        (FIT_COMMAND, "-k", "score_are_those"),
-    ),
-    "tuned_weights_that_were_dropped": Fault(
-        "fine_tuning.py",
-        'weight=run.params[f"{layer.name}.weight"] * (layer.weight != 0)',
-        'weight=run.params[f"{layer.name}.weight"] + 1e-3',
-        "what was dropped stays 0 in fine-tuning",
-        (SHRINK_COMMAND, "-k", "tuning_leaves_zeros"),
     ),
 }

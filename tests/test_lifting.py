@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lifted import NAMES, PER_IN, X, Y, draws_of_mlp, mlp_of
-from plain_torch import Classifier, Mlp
+from plain_torch import Mlp
 from scipy import stats
 from torch import nn
 
@@ -127,11 +127,6 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "no_apply": (TypeError, "give apply=", lambda: in_numpyro.lift({"w": X}, {"w": PER_IN})),
     "axes": (ValueError, r"lift\(axes=\) has the pattern 'fc3'", lambda: in_pyro.lift(Mlp(), {"*": Normal()}, axes={"fc3": ("out",)})),
     "too_many_axes": (ValueError, "'fc1.bias': axes", lambda: in_pyro.lift(Mlp(), {"*": Normal()}, axes={"fc1.bias": ("out", "in")})),
-    "norm": (
-        ValueError,
-        r"BatchNorm1d 'net.1' is in training mode.*call module.eval\(\)",
-        lambda: in_pyro.lift(Classifier(), {"*": Normal()}),
-    ),
     "norm_without": (
         ValueError,
         "keeps no running statistics",

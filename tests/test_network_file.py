@@ -17,7 +17,7 @@ from untrained_fits import LANGUAGES, X, by_log_uniform
 
 import scalemix.pyro as in_pyro
 from scalemix import compress
-from scalemix.compress import Network, load, removed
+from scalemix.compress import Affine, Channelwise, Elementwise, Lstm, Network, Residual, load, removed
 from scalemix.pyro.exporting import export
 
 
@@ -65,6 +65,25 @@ def test_images_with_groups_of_channels(name: str, tmp_path: Path) -> None:
     given = torch.as_tensor(x) if name == "pyro" else x
     wanted, got = (np.asarray(each(given).detach() if name == "pyro" else each(given)) for each in (module, network))
     np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_blocks_channel_factors_and_an_lstm_come_back(tmp_path: Path) -> None:
+    """A residual network with a frozen normalization, and an LSTM, against NumPy."""
+    rng = np.random.default_rng(3)
+    branch = (Affine("w1", rng.normal(size=(4, 4)), rng.normal(size=4)), Elementwise("relu"))
+    block = Residual(branch, (Channelwise(rng.normal(size=4), rng.normal(size=4)),))
+    layers = (block, Affine("w2", rng.normal(size=(4, 2)), rng.normal(size=2)))
+    x = rng.normal(size=(5, 4)).astype(np.float32)
+    wanted = np.maximum(x @ branch[0].weight + branch[0].bias, 0.0) + block.shortcut[0].scale * x + block.shortcut[0].shift
+    wanted = wanted @ layers[1].weight + layers[1].bias
+    network = load(Network(None, layers, np.arange(4), 4).save(tmp_path / "blocks.safetensors"), in_pyro)
+    np.testing.assert_allclose(network(torch.as_tensor(x)).detach(), wanted, rtol=1e-5, atol=1e-5)
+
+    sizes = {"weight": (3, 4, 2), "recurrent": (2, 4, 2), "bias": (4, 2)}
+    lstm = Lstm("w", "u", **{name: rng.normal(size=size) for name, size in sizes.items()})
+    read = load(Network(None, (lstm,), np.arange(3), 3).save(tmp_path / "lstm.safetensors"), in_pyro).layers[0]
+    for name in sizes:
+        np.testing.assert_allclose(getattr(read, name), getattr(lstm, name), rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from known_answers import KNOWN
 from plain_torch import Images, Mlp
 from torch import nn
-from untrained_fits import IMAGES, LANGUAGES, MLP, RNG, X, Y, by_log_uniform, made, normals
+from untrained_fits import IMAGES, LANGUAGES, MLP, RNG, X, Y, by_log_uniform, made, normals, outputs
 
 import scalemix as sm
 import scalemix.numpyro as in_numpyro
@@ -156,13 +156,6 @@ def test_our_models_shrink(name: str) -> None:
         np.testing.assert_allclose(probs(got), wanted, rtol=1e-5, atol=1e-5)
 
 
-def outputs(ppl: Any, posterior: Posterior, means: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Mean of y (of classes: their probabilities) of the model with ``means`` at its sites."""
-    sites = {name: posterior.draws[name][0, :1] for name in posterior.latents} | {name: value[None] for name, value in means.items()}
-    with ppl.engine.precision("float64", "cpu"):
-        return ppl.engine.predict(posterior.model, posterior.data[:-1], sites, site="y", seed=0, chunk=1).mean[0]
-
-
 def probs(output: np.ndarray) -> np.ndarray:
     if output.shape[1] == 1:
         return output[:, 0]
@@ -183,6 +176,23 @@ def test_a_lifted_module_shrinks_to_a_module_that_torch_exports() -> None:
     torch.testing.assert_close(shrunk(images), wanted, rtol=1e-5, atol=1e-5)
     assert shrunk.report.weight_ratio < 0.8
     assert sum(p.numel() for p in shrunk.module.parameters()) * 4 == shrunk.report.after.bytes
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_matrices_with_few_numbers_may_be_sparse_tensors(name: str) -> None:
+    rng = np.random.default_rng(0)
+    layers = [
+        Affine("a", rng.normal(size=(40, 30)) * (rng.random((40, 30)) < 0.04), rng.normal(size=30)),
+        Elementwise("relu"),
+        Affine("b", rng.normal(size=(30, 2)), rng.normal(size=2)),
+    ]
+    x = rng.normal(size=(3, 40)).astype(np.float32)
+    found = LANGUAGES[name].shrinking.build(layers, None, 0.05)
+    got = found(torch.as_tensor(x)).detach() if name == "pyro" else found(x)
+    wanted = np.maximum(x @ layers[0].weight + layers[0].bias, 0.0) @ layers[2].weight + layers[2].bias
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+    if name == "pyro":
+        assert [str(step.weight.layout) for step in (found[0], found[2])] == ["torch.sparse_csr", "torch.strided"]
 
 
 @pytest.mark.slow
@@ -206,13 +216,13 @@ def test_a_lifted_equinox_module_shrinks() -> None:
     assert [type(layer).__name__ for layer in mlp] == ["Affine", "Elementwise", "Affine"]
 
 
-class Residual(nn.Module):
+class Product(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b = nn.Linear(5, 5), nn.Linear(5, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.b(x + self.a(x))
+        return self.b(x * self.a(x))
 
 
 def of_lifted(module: nn.Module, **options: Any) -> Posterior:
@@ -223,9 +233,10 @@ def of_lifted(module: nn.Module, **options: Any) -> Posterior:
 REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "all_gone": ("nothing is left of the layer 'w", lambda: in_pyro.shrink(by_log_uniform(), "magnitude", fraction=0.01)),
     "not_one_after_the_other": (
-        "'add' is not one layer|is not one layer after",
-        lambda: in_pyro.shrink(of_lifted(Residual()), "log_alpha"),
+        "mul is not one layer after|cannot read the layer 'mul'",
+        lambda: in_pyro.shrink(of_lifted(Product()), "log_alpha"),
     ),
+    "sparse": (r"shrink\(sparse=2.0\)", lambda: in_pyro.shrink(by_log_uniform(), "magnitude", fraction=0.5, sparse=2.0)),
     "applied": ("lifted with apply=", lambda: in_pyro.shrink(of_lifted(Mlp(5), apply=lambda m, x: m(x)), "log_alpha")),
     "layer": (
         "cannot read the layer 'softplus|cannot read the layer '_1'",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from scalemix.posterior import Posterior
 from scalemix.runs import SviRun
 from scalemix.variational_scope import variational, variational_scope
 
-__all__ = ["IMAGES", "LANGUAGES", "MLP", "RNG", "X", "Y", "by_log_uniform", "made", "normals"]
+__all__ = ["IMAGES", "LANGUAGES", "MLP", "RNG", "X", "Y", "by_log_uniform", "made", "normals", "outputs"]
 
 LANGUAGES = {"pyro": in_pyro, "numpyro": in_numpyro}
 RNG = np.random.default_rng(3)
@@ -55,3 +55,10 @@ MLP = partial(models.mlp, widths=(6, 4))
 @cache
 def by_log_uniform() -> Posterior:
     return made(in_pyro, partial(MLP, prior=sm.LogUniform()), (X, Y), normals)
+
+
+def outputs(ppl: Any, posterior: Posterior, means: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Mean of y (of classes: their probabilities) of the model with ``means`` at its sites."""
+    sites = {name: posterior.draws[name][0, :1] for name in posterior.latents} | {name: value[None] for name, value in means.items()}
+    with ppl.engine.precision("float64", "cpu"):
+        return ppl.engine.predict(posterior.model, posterior.data[:-1], sites, site="y", seed=0, chunk=1).mean[0]

@@ -92,11 +92,10 @@ def csv_frame(path: Path, target: str, *, classes: bool = False) -> pd.DataFrame
     for column in frame.columns:
         if not (classes and column == target):
             _check_column(frame.loc[:, column], path)
-        elif (missing := frame[target].isna()).any():
+        elif (missing := pd.isna(frame[target].to_numpy())).any():
             row = int(np.flatnonzero(missing)[0]) + 2
-            raise DataError(
-                f"column {target!r} of {path} has {int(missing.sum())} missing classes (first on line {row}): fill or remove those rows"
-            )
+            count = np.count_nonzero(missing)
+            raise DataError(f"column {target!r} of {path} has {count} missing classes (first on line {row}): fill or remove those rows")
     return frame
 
 

@@ -6,13 +6,13 @@ minimize −(1/N) Σ log p(y | network(x)),    weights that are 0 stay 0
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalemix.compress.layers import Affine, Layer, apply_layers
+from scalemix.compress.layer_text import described, read_layers
+from scalemix.compress.layers import Layer, apply_layers
 from scalemix.training import Settings
 
 if TYPE_CHECKING:
@@ -54,12 +54,7 @@ def fine_tuned(
         run = ppl.engine.train(
             objective, (x.astype(settings.dtype), _outcome(y, settings)), settings, seed=seed, folder=folder, resume=folder is not None
         )
-    return [
-        replace(layer, weight=run.params[f"{layer.name}.weight"] * (layer.weight != 0), bias=run.params[f"{layer.name}.bias"])
-        if isinstance(layer, Affine)
-        else layer
-        for layer in layers
-    ]
+    return list(read_layers(objective.told, {name: run.params[name] * mask for name, mask in objective.masks.items()}))
 
 
 def _outcome(y: np.ndarray, settings: Settings) -> np.ndarray:
@@ -75,15 +70,16 @@ class _LogLoss:
         self, ppl: PPL, layers: Sequence[Layer], inputs: np.ndarray | None, likelihood: Likelihood, sigma: float | None, dtype: str
     ) -> None:
         self.ppl, self.layers, self.inputs, self.likelihood, self.sigma = ppl, layers, inputs, likelihood, sigma
-        affine = [layer for layer in layers if isinstance(layer, Affine)]
-        self.params = {f"{layer.name}.weight": ppl.array(np.asarray(layer.weight, dtype=dtype)) for layer in affine}
-        self.params |= {f"{layer.name}.bias": ppl.array(np.asarray(layer.bias, dtype=dtype)) for layer in affine}
-        self.masks = {f"{layer.name}.weight": ppl.array((layer.weight != 0).astype(dtype)) for layer in affine}
+        self.arrays: dict[str, np.ndarray] = {}
+        self.told = described(layers, self.arrays)
+        self.params = {name: ppl.array(np.asarray(value, dtype=dtype)) for name, value in self.arrays.items()}
+        # Of matrices; biases may come back.
+        self.masks = {name: (value != 0 if value.ndim > 1 else np.ones(value.shape)).astype(dtype) for name, value in self.arrays.items()}
 
     def loss(self, params: dict[str, Any], batch: tuple, key: Any, kl_weight: Any, num_data: int) -> tuple[Any, dict[str, Any]]:
         """−(N/B) Σ log p(y | network(x)), and that there is no divergence."""
         x, y = batch
-        arrays = {name: value * self.masks[name] if name in self.masks else value for name, value in params.items()}
+        arrays = {id(self.arrays[name]): value * self.ppl.array(self.masks[name]) for name, value in params.items()}
         output = apply_layers(self.ppl, self.layers, x, inputs=self.inputs, arrays=arrays)
         if self.sigma is not None:
             output = output[..., 0]

@@ -74,7 +74,7 @@ class FitFolder:
                 raise ValueError(
                     f"{file} was written as {manifest['schema']!r}, and this one reads {SCHEMA!r}: use the version that wrote it"
                 )
-            told = {name: tuple(value) if isinstance(value, list) else value for name, value in manifest["wanted"].items()}
+            told: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in manifest["wanted"].items()}
             wanted, record, _ = Wanted(**told), manifest["data"], manifest["finished"]
             _check(path, record)
             data = Supervised.load(path / record["file"], record)

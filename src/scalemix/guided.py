@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scalemix.cases import mapped
 from scalemix.fitting import build_posterior, inspect, place
 from scalemix.guides import Component, Guide, Target
+from scalemix.lifting import batch_statistics, normalizes
 from scalemix.lower import Site
 from scalemix.noise import Bernoulli, Bottleneck, HalfCauchy
 from scalemix.posterior import Posterior
@@ -82,26 +83,30 @@ def fit_guide(
     """
     read = variational(model, method=divergence)
     batches, data = batches_in(data)
-    with variational_scope(placeholders=True):
+    with variational_scope(placeholders=True), batch_statistics():
         settings, placed = place(ppl, read, data, settings, seed=seed)
     with ppl.engine.precision(settings.dtype, settings.device):
-        with variational_scope(placeholders=True):
-            arrays, structure = inspect(ppl, read, data, seed=seed, method=method, gates=True)
-        notes = check(structure)
-        guide = Guide.build(structure, choose, seed=seed, local_reparametrization=settings.local_reparametrization)
-        first = mapped(lambda array: array[: settings.batch_size], arrays)
-        objective = ppl.engine.objective(model, guide, first, seed=seed, method=divergence)
-        run = (ppl.engine.train if train is None else train)(
-            objective,
-            arrays if batches is None else batches,
-            settings,
-            seed=seed,
-            num_data=num_data,
-            validation=validation,
-            callbacks=callbacks,
-            folder=folder,
-            resume=resume,
-        )
+        with batch_statistics():
+            with variational_scope(placeholders=True):
+                arrays, structure = inspect(ppl, read, data, seed=seed, method=method, gates=True)
+            notes = check(structure)
+            guide = Guide.build(structure, choose, seed=seed, local_reparametrization=settings.local_reparametrization)
+            first = mapped(lambda array: array[: settings.batch_size], arrays)
+            objective = ppl.engine.objective(model, guide, first, seed=seed, method=divergence)
+            run = (ppl.engine.train if train is None else train)(
+                objective,
+                arrays if batches is None else batches,
+                settings,
+                seed=seed,
+                num_data=num_data,
+                validation=validation,
+                callbacks=callbacks,
+                folder=folder,
+                resume=resume,
+            )
+            if normalizes(model):
+                model = ppl.recalibrate(model, guide.median(run.params), *arrays, batch_size=settings.batch_size)
+                read = variational(model, method=divergence)
         kept, structure, more = _rows_to_keep(ppl, read, arrays, structure, settings, seed)
         draws, log_guide = guide.sample_posterior(ppl, run.params, kept, num_draws=settings.num_draws, seed=seed)
         made = SviRun(draws, log_guide, run.history["loss"], run.params, run.seconds_compile, run.seconds_run)

@@ -7,9 +7,12 @@ a prior are sampled by ``ppl.weight``. An array's site has its own name (``fc1.w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +26,35 @@ if TYPE_CHECKING:
     from scalemix.compress import Layer
     from scalemix.language import PPL
 
-__all__ = ["Lifted", "LiftedArray", "generic_axes", "matched"]
+__all__ = ["Lifted", "LiftedArray", "batch_statistics", "generic_axes", "matched", "normalizes", "with_networks"]
 
 Prior = ScaleMixture | VariationalPrior
+_BATCHES: ContextVar[bool] = ContextVar("scalemix_batch_statistics", default=False)
+
+
+@contextmanager
+def batch_statistics() -> Iterator[None]:
+    """Inside, normalization layers in training mode may normalize by the batch: a guide is trained, and nothing is asked of single rows."""
+    token = _BATCHES.set(True)
+    try:
+        yield
+    finally:
+        _BATCHES.reset(token)
+
+
+def normalizes(model: Callable[..., Any]) -> bool:
+    """A lifted network among the options of the ``model`` normalizes by the batch."""
+    if not isinstance(model, partial):
+        return False
+    return normalizes(model.func) or any(isinstance(net, Lifted) and bool(net.normalizing) for net in model.keywords.values())
+
+
+def with_networks(model: Callable[..., Any], change: Callable[[Lifted], Lifted]) -> Callable[..., Any]:
+    """The ``model`` with ``change(net)`` for each lifted network among its options."""
+    if not isinstance(model, partial):
+        return model
+    options = {name: change(value) if isinstance(value, Lifted) else value for name, value in model.keywords.items()}
+    return partial(with_networks(model.func, change), *model.args, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +96,15 @@ class Lifted:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Sample the weights, and apply the network with them to ``inputs`` and ``options``.
 
-        Raises: ValueError where values with draws in front (Pyro's ``Predictive(parallel=True)``) are put at the sites.
+        Raises: ValueError where values with draws in front (Pyro's ``Predictive(parallel=True)``) are put at the sites, and for batch
+            normalization in training mode outside of the training of a guide.
         """
         ppl = self.language()
+        if self.normalizing and not _BATCHES.get():
+            raise ValueError(
+                f"{self.normalizing[0]} is in training mode, where each row's output depends on the whole batch: call module.eval() before "
+                "lift, which freezes it, or fit models.lifted by a recipe that trains a guide, as vbd or map, which freezes it afterwards"
+            )
         values = {array.name: self._sampled(ppl, array) for array in self.arrays if array.prior is not None}
         return self.apply(values, *inputs, **options)
 
@@ -87,6 +122,11 @@ class Lifted:
         Raises: ValueError if it is none.
         """
         raise ValueError(f"{self.kind} cannot be read as a list of layers, which shrinking needs: lift a torch module, or use models.mlp")
+
+    @property
+    def normalizing(self) -> tuple[str, ...]:
+        """Its layers that normalize by the batch."""
+        return ()
 
     @property
     def priors(self) -> dict[str, Prior]:

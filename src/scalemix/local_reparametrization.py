@@ -25,10 +25,11 @@ class Unsampled:
     Args:
         loc, variance: θ, σ² of one shape, arrays of a language.
         normal: ``normal(like)`` draws standard normals in the shape of ``like``; another ones at each call.
+        scale: σ where it is known, which saves its root where w is drawn after all.
     """
 
-    def __init__(self, loc: Any, variance: Any, normal: Callable[[Any], Any]) -> None:
-        self.loc, self.variance, self.normal = loc, variance, normal
+    def __init__(self, loc: Any, variance: Any, normal: Callable[[Any], Any], *, scale: Any = None) -> None:
+        self.loc, self.variance, self.normal, self.scale = loc, variance, normal, scale
         self._drawn: Any = None
         self._whole: tuple[Unsampled, Any] | None = None  # what this is a view of
 
@@ -58,7 +59,8 @@ class Unsampled:
                 self._drawn = whole.drawn()[index]
             else:
                 xp, loc, variance = arrays(self.loc, self.variance)
-                self._drawn = loc + safe_sqrt(xp, variance) * self.normal(loc)
+                scale = safe_sqrt(xp, variance) if self.scale is None else self.scale
+                self._drawn = loc + scale * self.normal(loc)
         return self._drawn
 
     def __getitem__(self, index: Any) -> Any:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scalemix.compare_jobs import language
-from scalemix.compress import Affine, Layer, Pruning, Rule, Shrunk, apply_layers, latency, removed
+from scalemix.compress import Layer, Pruning, Rule, Shrunk, apply_layers, latency, removed
+from scalemix.compress.layer_text import in_single_precision
 from scalemix.compress.layers import layers_of
 from scalemix.compress.network import save_layers
 from scalemix.files import replacing, writing
@@ -107,7 +108,7 @@ def shrink_fit(fit: FitFolder, asked: Asked, output: Path) -> Result:
     rows, chosen_on = _choice(data, fit.wanted.seed) if asked.most_loss is not None else (None, "")
 
     def network(layers: Sequence[Layer], inputs: np.ndarray | None = None) -> Callable[[np.ndarray], np.ndarray]:
-        single = [_single(layer) for layer in layers]
+        single = in_single_precision(layers)
         return lambda x: _numpy(apply_layers(ppl, single, ppl.array(x.astype(np.float32)), inputs=inputs))
 
     def score(pruning: Pruning) -> float:
@@ -215,12 +216,6 @@ def _means(posterior: Posterior) -> dict[str, np.ndarray]:
 
 def _outputs(network: Callable[[np.ndarray], np.ndarray], rows: Rows) -> np.ndarray:
     return network(rows.x[:1000])
-
-
-def _single(layer: Layer) -> Layer:
-    if not isinstance(layer, Affine):
-        return layer
-    return replace(layer, weight=layer.weight.astype(np.float32), bias=layer.bias.astype(np.float32))
 
 
 def _numpy(value: Any) -> np.ndarray:

@@ -12,25 +12,40 @@ from __future__ import annotations
 from scalemix.compress.beliefs import Belief, beliefs
 from scalemix.compress.importance import feature_scores
 from scalemix.compress.latency import latency
-from scalemix.compress.layers import Affine, ChannelsLast, Elementwise, Flatten, Layer, Pool, apply_layers
+from scalemix.compress.layers import (
+    Affine,
+    ChannelsLast,
+    Channelwise,
+    Elementwise,
+    Flatten,
+    Layer,
+    Lstm,
+    Pool,
+    Residual,
+    apply_layers,
+)
 from scalemix.compress.network import Network, load
+from scalemix.compress.removal import removed
 from scalemix.compress.report import Report, costs, report
 from scalemix.compress.rules import RULES, Rule
 from scalemix.compress.selection import Pruning, prune
-from scalemix.compress.shrinking import Shrunk, removed
+from scalemix.compress.shrinking import Shrunk
 
 __all__ = [
     "RULES",
     "Affine",
     "Belief",
     "ChannelsLast",
+    "Channelwise",
     "Elementwise",
     "Flatten",
     "Layer",
+    "Lstm",
     "Network",
     "Pool",
     "Pruning",
     "Report",
+    "Residual",
     "Rule",
     "Shrunk",
     "apply_layers",

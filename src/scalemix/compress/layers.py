@@ -1,11 +1,11 @@
-"""A feed-forward network as a plain list of layers with NumPy arrays: what shrinking works on, whatever language it came from.
+"""A network as a plain list of layers with NumPy arrays: what shrinking works on, whatever language it came from.
 
-Weights are (in, out) and (height, width, in, out), images (n, height, width, channel), as in ``models``.
+Weights are (in, out) and (height, width, in, out), images (n, height, width, channel), sequences (n, T, column), as in ``models``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -14,11 +14,29 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from scalemix.layers import pool2d
+from scalemix.recurrent import last_state
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["Affine", "ChannelsLast", "Elementwise", "Flatten", "Layer", "Pool", "apply_layers", "channels_last", "layers_of", "read_as"]
+__all__ = [
+    "Affine",
+    "ChannelsLast",
+    "Channelwise",
+    "Elementwise",
+    "Flatten",
+    "Layer",
+    "Lstm",
+    "Pool",
+    "Residual",
+    "apply_layers",
+    "arrays_of",
+    "channels_last",
+    "layers_of",
+    "read_as",
+    "reads_channels",
+    "with_weights",
+]
 
 AnyModel = TypeVar("AnyModel", bound=Callable[..., Any])
 
@@ -40,6 +58,10 @@ class Affine:
     stride: int = 1
     padding: int = 0
 
+    def is_sparse(self, most: float) -> bool:
+        """It is a matrix of which at most that part is not 0; of none for 0."""
+        return not self.is_convolution and 0 < np.count_nonzero(self.weight) <= most * self.weight.size
+
     @property
     def is_convolution(self) -> bool:
         """It is a convolution."""
@@ -55,9 +77,9 @@ class Elementwise:
 
 @dataclass(frozen=True)
 class Pool:
-    """The largest ("max") or mean value of each patch of ``size`` × ``size``: ``how``."""
+    """The largest ("max") or mean value of each patch of ``size`` × ``size``: ``how``. ``size=None`` is the mean of the whole image."""
 
-    size: int = 2
+    size: int | None = 2
     how: str = "max"
 
 
@@ -71,7 +93,40 @@ class ChannelsLast:
     """From (n, channel, height, width) to (n, height, width, channel), the first layer of a network that takes its images so."""
 
 
-Layer = Affine | Elementwise | Pool | Flatten | ChannelsLast
+@dataclass(frozen=True, eq=False)
+class Channelwise:
+    """scale · h + shift, of each channel its own: a frozen batch normalization."""
+
+    scale: np.ndarray
+    shift: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """shortcut(h) + branch(h), each a list of layers; no layers are the identity."""
+
+    branch: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Lstm:
+    """The last state of a long short-term memory (``models.lstm``) over sequences.
+
+    Attributes:
+        name, recurrent_name: the sites of the weights.
+        weight, recurrent: (in, 4, out) and (out, 4, out), the gates in the order i, f, o, g.
+        bias: (4, out).
+    """
+
+    name: str
+    recurrent_name: str
+    weight: np.ndarray
+    recurrent: np.ndarray
+    bias: np.ndarray
+
+
+Layer = Affine | Elementwise | Pool | Flatten | ChannelsLast | Channelwise | Residual | Lstm
 
 ELEMENTWISE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0.0),
@@ -80,27 +135,62 @@ ELEMENTWISE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = None, arrays: Mapping[str, Any] | None = None) -> Any:
-    """The output of the ``layers`` for x (n, p) or (n, height, width, channel), in the language ``ppl``.
+def reads_channels(layer: Layer) -> bool:
+    """It holds numbers for each channel of its input; the first that does reads the network's inputs."""
+    return isinstance(layer, Affine | Channelwise | Residual | Lstm)
+
+
+def with_weights(layers: Sequence[Layer]) -> Iterator[Affine | Lstm]:
+    """The affine and recurrent layers, those within residual blocks too."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from with_weights((*layer.branch, *layer.shortcut))
+        elif isinstance(layer, Affine | Lstm):
+            yield layer
+
+
+def arrays_of(layers: Sequence[Layer]) -> Iterator[np.ndarray]:
+    """All arrays of the ``layers``."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from arrays_of((*layer.branch, *layer.shortcut))
+        else:
+            yield from (value for value in vars(layer).values() if isinstance(value, np.ndarray))
+
+
+def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = None, arrays: Mapping[int, Any] | None = None) -> Any:
+    """The output of the ``layers`` for x (n, p), (n, height, width, channel) or (n, T, p), in the language ``ppl``.
 
     Args:
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         layers: of the network.
-        x: as the network takes it.
+        x: as the network takes it; {"x": (n, T, p), "lengths": (n,)} for padded sequences.
         inputs: indices of the inputs that the first weight reads; ``None`` for all.
-        arrays: weights and biases as arrays of the language, ``{name}.weight`` and ``{name}.bias``; ``None`` for those of the layers.
+        arrays: arrays of the language by the ``id`` of those of the layers; ``None`` for those of the layers.
     """
-    h, first = x, True
+
+    def own(array: np.ndarray) -> Any:
+        return ppl.array(array) if arrays is None else arrays[id(array)]
+
+    h, lengths = (x["x"], x["lengths"]) if isinstance(x, Mapping) else (x, None)
     for layer in layers:
+        if inputs is not None and reads_channels(layer):
+            h, inputs = h[..., inputs], None
         if isinstance(layer, Affine):
-            if first and inputs is not None:
-                h = h[..., inputs]
-            first = False
-            given = {"weight": layer.weight, "bias": layer.bias}
-            w, b = (ppl.array(given[part]) if arrays is None else arrays[f"{layer.name}.{part}"] for part in ("weight", "bias"))
+            w, b = own(layer.weight), own(layer.bias)
             h = ppl.conv2d(h, w, b, stride=layer.stride, padding=layer.padding) if layer.is_convolution else ppl.linear(h, w, b)
+        elif isinstance(layer, Channelwise):
+            h = own(layer.scale) * h + own(layer.shift)
+        elif isinstance(layer, Residual):
+            h = apply_layers(ppl, layer.shortcut, h, arrays=arrays) + apply_layers(ppl, layer.branch, h, arrays=arrays)
+        elif isinstance(layer, Lstm):
+            w, u, b = (own(each) for each in (layer.weight, layer.recurrent, layer.bias))
+            w, u, b, width = w.reshape((w.shape[0], -1)), u.reshape((u.shape[0], -1)), b.reshape(-1), b.shape[-1]
+            h = last_state(ppl, h, partial(ppl.linear, w=w), u, b, width, lengths)
         elif isinstance(layer, Elementwise):
             h = getattr(ppl, layer.name)(h)
+        elif isinstance(layer, Pool) and layer.size is None:
+            h = h.reshape((h.shape[0], -1, h.shape[-1])).mean(1)[:, None, None]
         elif isinstance(layer, Pool):
             h = pool2d(ppl, h, layer.size, layer.how)
         elif isinstance(layer, ChannelsLast):
@@ -112,7 +202,7 @@ def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = Non
 
 def channels_last(layers: list[Layer]) -> list[Layer]:
     """Layers of images with the channels first as those with the channels last: rows behind a flattening change places."""
-    if not any(isinstance(layer, Affine) and layer.is_convolution for layer in layers):
+    if not any(layer.weight.ndim == 4 for layer in with_weights(layers) if isinstance(layer, Affine)):
         return layers
     found: list[Layer] = [ChannelsLast()]
     channels, flattened = 0, False
@@ -122,8 +212,8 @@ def channels_last(layers: list[Layer]) -> list[Layer]:
             found.append(Affine(layer.name, layer.weight[rows], layer.bias))
             flattened = False
             continue
-        if isinstance(layer, Affine):
-            channels = layer.weight.shape[-1]
+        last = list(with_weights((layer,)))
+        channels = last[-1].weight.shape[-1] if last else channels
         flattened = flattened or isinstance(layer, Flatten)
         found.append(layer)
     return found

@@ -7,14 +7,15 @@ takes arrays and JSON alone, so nothing in such a file is ever run, whoever wrot
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalemix.compress.layers import ELEMENTWISE, Affine, ChannelsLast, Elementwise, Flatten, Layer, Pool
+from scalemix.compress.layer_text import check_layers, described, in_single_precision, read_layers
+from scalemix.compress.layers import Layer
 from scalemix.files import replacing, writing
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Network", "load", "save_layers"]
 
 SCHEMA = "scalemix network 1"
-KINDS = {"elementwise": Elementwise, "pool": Pool, "flatten": Flatten, "channels_last": ChannelsLast}
-POOLED = ("max", "mean")
 REMEDY = "give a file that Shrunk.save wrote, or write it again"
 
 
@@ -61,15 +60,8 @@ class Network:
 def save_layers(layers: Sequence[Layer], path: Path, *, inputs: np.ndarray, num_inputs: int) -> Path:
     """``Network.save`` of layers that no language has built."""
     numpy_of_safetensors = _safetensors().numpy
-    told, arrays = [], {"inputs": np.asarray(inputs, dtype=np.int64)}
-    for layer in layers:
-        if isinstance(layer, Affine):
-            told.append({"kind": "affine", "name": layer.name, "stride": layer.stride, "padding": layer.padding})
-            arrays[f"{layer.name}.weight"] = np.ascontiguousarray(layer.weight, dtype=np.float32)
-            arrays[f"{layer.name}.bias"] = np.ascontiguousarray(layer.bias, dtype=np.float32)
-        else:
-            kind = next(name for name, each in KINDS.items() if isinstance(layer, each))
-            told.append({"kind": kind, **asdict(layer)})
+    arrays = {"inputs": np.asarray(inputs, dtype=np.int64)}
+    told = described(in_single_precision(layers), arrays)
     header = {"scalemix": json.dumps({"schema": SCHEMA, "num_inputs": int(num_inputs), "layers": told})}
     with writing("the network", path), replacing(path) as temporary:
         temporary.write_bytes(numpy_of_safetensors.save(arrays, metadata=header))
@@ -91,12 +83,11 @@ def load(path: str | Path, ppl: PPL) -> Network:
     path = Path(path)
     header, arrays = _read(path)
     try:
-        layers = tuple(_layer(each, arrays) for each in header["layers"])
+        layers = read_layers(header["layers"], arrays)
         num_inputs, inputs = int(header["num_inputs"]), arrays["inputs"]
-    except (KeyError, TypeError, ValueError) as error:
+        check_layers(layers, inputs, num_inputs)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): {REMEDY}") from error
-    if wrong := _wrong(layers, inputs, num_inputs):
-        raise ValueError(f"{path} is damaged ({wrong}): {REMEDY}")
     module = ppl.build(layers, inputs if len(inputs) < num_inputs else None)
     return Network(module, layers, inputs, num_inputs)
 
@@ -120,47 +111,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
     except (OSError, safetensors.SafetensorError, json.JSONDecodeError, TypeError) as error:
         raise ValueError(f"{path} is no network that scalemix wrote, or is damaged ({error}): {REMEDY}") from error
-
-
-def _layer(told: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
-    options = dict(told)
-    kind = options.pop("kind")
-    if kind == "affine":
-        name = str(options["name"])
-        stride, padding = int(options["stride"]), int(options["padding"])
-        if stride < 1 or padding < 0:
-            raise ValueError(f"the layer {name!r} has stride {stride} and padding {padding}")
-        return Affine(name, arrays[f"{name}.weight"], arrays[f"{name}.bias"], stride, padding)
-    if kind not in KINDS:
-        raise ValueError(f"there is no layer {kind!r}")
-    layer = KINDS[kind](**options)
-    if isinstance(layer, Elementwise) and layer.name not in ELEMENTWISE:
-        raise ValueError(f"there is no function {layer.name!r}")
-    if isinstance(layer, Pool) and (layer.how not in POOLED or not isinstance(layer.size, int) or layer.size < 1):
-        raise ValueError(f"there is no {layer}")
-    return layer
-
-
-def _wrong(layers: Sequence[Layer], inputs: np.ndarray, num_inputs: int) -> str:
-    """What does not fit together, or ""."""
-    affine = [layer for layer in layers if isinstance(layer, Affine)]
-    if not affine:
-        return "it has no weights"
-    if inputs.ndim != 1 or inputs.dtype.kind != "i" or np.any(inputs < 0) or np.any(inputs >= num_inputs):
-        return f"its inputs are no indices below {num_inputs}"
-    fan_in, flattened = len(inputs), False
-    for layer in layers:
-        flattened = flattened or isinstance(layer, Flatten)
-        if not isinstance(layer, Affine):
-            continue
-        weight, bias = layer.weight, layer.bias
-        if weight.ndim not in (2, 4) or weight.dtype.kind != "f" or bias.dtype.kind != "f" or bias.shape != weight.shape[-1:]:
-            return f"{layer.name!r} has a weight of shape {weight.shape} and a bias of shape {bias.shape}"
-        fits = weight.shape[-2] % fan_in == 0 if flattened and weight.ndim == 2 else weight.shape[-2] == fan_in
-        if not fits:
-            return f"{layer.name!r} reads {weight.shape[-2]} numbers and is given {fan_in}"
-        fan_in, flattened = weight.shape[-1], False
-    return ""
 
 
 def _safetensors() -> Any:

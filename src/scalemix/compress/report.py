@@ -2,17 +2,18 @@
 
 r_W   weights of the shrunk dense network / of the original, biases left out (rows and columns are removed jointly)
 r_N   numbers in the feature maps, inputs counted and outputs not, of a convolution before pooling
-FLOP  multiplications: in · out of a dense layer, positions · height · width · in · out of a convolution
+FLOP  multiplications: in · out of a dense layer, positions · height · width · in · out of a convolution, T · 4 (in + out) · out of an LSTM
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from scalemix.compress.layers import Affine, ChannelsLast, Flatten, Layer, Pool
+from scalemix.compress.layers import Affine, ChannelsLast, Flatten, Layer, Lstm, Pool, Residual, arrays_of, reads_channels
 
 __all__ = ["Costs", "Report", "costs", "report"]
 
@@ -22,12 +23,12 @@ class Costs:
     """Of a network of layers.
 
     Attributes:
-        names: of its affine layers.
-        units: inputs (columns or channels), then the units or channels of each affine layer.
-        weights: of each affine layer, biases left out.
-        multiplications: of each affine layer, for one case.
-        features: numbers in the inputs and in the feature map of each hidden layer.
-        bytes: of all weights and biases as float32.
+        names: of its weights, an LSTM's two one after the other.
+        units: inputs (columns or channels), then the units or channels of each layer with weights.
+        weights: of each, biases left out.
+        multiplications: of each, for one case.
+        features: numbers in the inputs and in the feature map of each hidden layer with weights, for an LSTM its states at all steps.
+        bytes: of all numbers as float32.
     """
 
     names: tuple[str, ...]
@@ -44,32 +45,50 @@ def costs(layers: Sequence[Layer], input_shape: Sequence[int]) -> Costs:
     Raises: ValueError if an image becomes smaller than a kernel.
     """
     shape = _as_read(layers, input_shape)
-    size = tuple(shape[:2]) if len(shape) == 3 else (1, 1)
-    names, weights, multiplications, num_bytes = [], [], [], 0
-    units, features = [int(shape[-1])], [int(np.prod(shape))]
+    size = {3: tuple(shape[:2]), 2: (shape[0], 1)}.get(len(shape), (1, 1))
+    counts: list[_Count] = []
+    _count(layers, size, counts)
+    return Costs(
+        tuple(count.name for count in counts),
+        (int(shape[-1]), *(count.units for count in counts if count.units)),
+        tuple(count.weights for count in counts),
+        tuple(count.positions * count.weights for count in counts),
+        (int(np.prod(shape)), *(count.positions * count.units for count in counts if count.units))[:-1],
+        4 * sum(array.size for array in arrays_of(layers)),
+    )
+
+
+class _Count(NamedTuple):
+    """Of a weight; an LSTM's input weights have no units of their own."""
+
+    name: str
+    units: int
+    weights: int
+    positions: int
+
+
+def _count(layers: Sequence[Layer], size: tuple[int, ...], counts: list[_Count]) -> tuple[int, ...]:
+    """Append those of ``layers`` on images (or steps) of that ``size``; the size behind them."""
     for layer in layers:
         if isinstance(layer, Pool):
-            size = (size[0] // layer.size, size[1] // layer.size)
-        if not isinstance(layer, Affine):
-            continue
-        if layer.is_convolution:
-            size = tuple(
-                (length + 2 * layer.padding - kernel) // layer.stride + 1 for length, kernel in zip(size, layer.weight.shape, strict=False)
-            )
-        else:
+            size = (1, 1) if layer.size is None else (size[0] // layer.size, size[1] // layer.size)
+        elif isinstance(layer, Flatten):
             size = (1, 1)
-        if min(size) < 1:
-            raise ValueError(
-                f"an image of {input_shape} is smaller than the kernel of {layer.name!r}: give the shape of the network's inputs"
-            )
-        positions = size[0] * size[1]
-        names.append(layer.name)
-        units.append(layer.weight.shape[-1])
-        weights.append(layer.weight.size)
-        multiplications.append(positions * layer.weight.size)
-        features.append(positions * layer.weight.shape[-1])
-        num_bytes += 4 * (layer.weight.size + layer.bias.size)
-    return Costs(tuple(names), tuple(units), tuple(weights), tuple(multiplications), tuple(features[:-1]), num_bytes)
+        elif isinstance(layer, Residual):
+            _count(layer.shortcut, size, counts)
+            size = _count(layer.branch, size, counts)
+        elif isinstance(layer, Lstm):
+            counts.append(_Count(layer.name, 0, layer.weight.size, size[0]))
+            counts.append(_Count(layer.recurrent_name, layer.weight.shape[-1], layer.recurrent.size, size[0]))
+            size = (1, 1)
+        elif isinstance(layer, Affine):
+            if layer.is_convolution:
+                kernel = zip(size, layer.weight.shape, strict=False)
+                size = tuple((length + 2 * layer.padding - width) // layer.stride + 1 for length, width in kernel)
+            if min(size) < 1:
+                raise ValueError(f"an image is smaller than the kernel of {layer.name!r}: give the shape of the network's inputs")
+            counts.append(_Count(layer.name, layer.weight.shape[-1], layer.weight.size, size[0] * size[1]))
+    return size
 
 
 @dataclass(frozen=True)
@@ -141,18 +160,18 @@ def report(
 
     Raises: ValueError as ``costs``.
     """
-    affine = [layer for layer in before if isinstance(layer, Affine)]
-    total = sum(int(kept[layer.name].sum()) if layer.name in kept else layer.weight.size for layer in affine)
+    dense = costs(before, input_shape)
+    total = sum(int(kept[name].sum()) if name in kept else size for name, size in zip(dense.names, dense.weights, strict=True))
     shape = _as_read(before, input_shape)
     without = [layer for layer in after if not isinstance(layer, ChannelsLast)]
-    return Report(costs(before, input_shape), costs(without, (*shape[:-1], len(inputs))), total)
+    return Report(dense, costs(without, (*shape[:-1], len(inputs))), total)
 
 
 def _as_read(layers: Sequence[Layer], input_shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape in which the first weight reads one case: (p,), or (height, width, channel)."""
+    """The shape in which the first weight reads one case: (p,), (T, p) or (height, width, channel)."""
     shape = tuple(int(length) for length in input_shape)
     for layer in layers:
-        if isinstance(layer, Affine):
+        if reads_channels(layer):
             break
         if isinstance(layer, ChannelsLast):
             shape = (*shape[1:], shape[0])

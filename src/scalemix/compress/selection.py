@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalemix.compress.beliefs import beliefs
+from scalemix.compress.beliefs import Belief, beliefs
 from scalemix.compress.rules import Rule
 
 if TYPE_CHECKING:
@@ -27,12 +27,15 @@ class Pruning:
         rule: by which.
         kept: of each pruned weight a mask of its shape.
         means: posterior mean of every weight and bias, those that are dropped 0.
+        gates: posterior mean of every noise of a weight by its site, in a shape that broadcasts against the weight; 0 where all weights
+            that share it are dropped.
         tried: (kept fraction of the ranked things, score) where a validation score chose.
     """
 
     rule: Rule
     kept: dict[str, np.ndarray]
     means: dict[str, np.ndarray] = field(repr=False)
+    gates: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     tried: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -84,7 +87,8 @@ def prune(
 
     def at(least: float, tried: tuple = ()) -> Pruning:
         kept = {name: np.broadcast_to(value >= least, means[name].shape).copy() for name, value in importances.items()}
-        return Pruning(rule, kept, means | {name: means[name] * mask for name, mask in kept.items()}, tried)
+        masked = means | {name: means[name] * mask for name, mask in kept.items()}
+        return Pruning(rule, kept, masked, {name: mean for each in known.values() for name, mean in _gates(each, kept)}, tried)
 
     if score is None or most_loss is None:
         return at(rule.least if fraction is None else _least(importances, fraction))
@@ -98,6 +102,13 @@ def prune(
         if value <= full + most_loss and part < best_fraction:
             best, best_fraction = least, part
     return at(best, tuple(tried))
+
+
+def _gates(belief: Belief, kept: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    mask = kept.get(belief.name, np.ones(belief.mean.shape, dtype=bool))
+    for name, gate in belief.gates.items():
+        shared = tuple(axis for axis, size in enumerate(gate.mean.shape) if size == 1)
+        yield name, gate.mean * mask.any(axis=shared, keepdims=True)
 
 
 def _least(importances: dict[str, np.ndarray], fraction: float) -> float:

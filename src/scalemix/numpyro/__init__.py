@@ -10,7 +10,7 @@ from numpyro.infer import autoguide
 from scalemix.language import kitchens
 from scalemix.numpyro import engine, guide_laws  # noqa: F401  (registers a law)
 from scalemix.numpyro.distributions import dist, dist_like
-from scalemix.numpyro.lifting import lift
+from scalemix.numpyro.lifting import lift, recalibrate
 from scalemix.numpyro.primitives import (
     array,
     broadcast_to,
@@ -70,6 +70,7 @@ __all__ = [
     "name",
     "param",
     "plate",
+    "recalibrate",
     "relu",
     "sample",
     "scan",

@@ -19,7 +19,7 @@ from scalemix.local_reparametrization import Unsampled
 from scalemix.numpyro.shrinking import layers_of_tree
 from scalemix.plan import Parametrization
 
-__all__ = ["LiftedTree", "lift"]
+__all__ = ["LiftedTree", "lift", "recalibrate"]
 
 SPATIAL = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
@@ -66,6 +66,13 @@ def lift(
 
 
 lift.__doc__ = PPL.lift.__doc__
+
+
+def recalibrate(model: Callable[..., Any], values: Mapping[str, Any], *data: Any, batch_size: int | None = None) -> Callable[..., Any]:
+    return model  # statistics of a pytree are no weights, and ``lift`` takes them frozen
+
+
+recalibrate.__doc__ = PPL.recalibrate.__doc__
 
 
 def _for_each_row(module: Any, *inputs: Any, **options: Any) -> Any:

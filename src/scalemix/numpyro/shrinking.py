@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.sparse import BCOO
 
 from scalemix.compress import Affine, Elementwise, Flatten, Layer, Pool, Pruning, Rule, Shrunk, apply_layers
-from scalemix.compress.layers import channels_last
+from scalemix.compress.layers import arrays_of, channels_last, with_weights
 from scalemix.compress.shrinking import shrink as shrink_with
 from scalemix.language import PPL
 from scalemix.posterior import Posterior
@@ -32,19 +33,19 @@ def shrink(
     fraction: float | None = None,
     score: Callable[[Pruning], float] | None = None,
     most_loss: float | None = None,
+    sparse: float = 0.0,
 ) -> Shrunk:
-    return shrink_with(posterior, rule, build, fraction=fraction, score=score, most_loss=most_loss)
+    return shrink_with(posterior, rule, build, sparse=sparse, fraction=fraction, score=score, most_loss=most_loss)
 
 
 shrink.__doc__ = PPL.shrink.__doc__
 
 
-def build(layers: Sequence[Layer], inputs: np.ndarray | None) -> Callable[[Any], Any]:
+def build(layers: Sequence[Layer], inputs: np.ndarray | None, sparse: float = 0.0) -> Callable[[Any], Any]:
     ppl: Any = sys.modules["scalemix.numpyro"]
-    arrays = {}
-    for layer in layers:
-        if isinstance(layer, Affine):
-            arrays |= {f"{layer.name}.weight": jnp.asarray(layer.weight), f"{layer.name}.bias": jnp.asarray(layer.bias)}
+    arrays = {id(array): jnp.asarray(array) for array in arrays_of(layers)}
+    few = [layer.weight for layer in with_weights(layers) if isinstance(layer, Affine) and layer.is_sparse(sparse)]
+    arrays |= {id(weight): BCOO.fromdense(arrays[id(weight)]) for weight in few}
     return jax.jit(lambda x: apply_layers(ppl, layers, x, inputs=inputs, arrays=arrays))
 
 

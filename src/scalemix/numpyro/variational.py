@@ -58,7 +58,7 @@ class WeightNormal(numpyro_dist.Normal):
         if self.lazy and not sample_shape:
             uses = count()
             normal = lambda like: standard_normal(jax.random.fold_in(key, next(uses)), like)  # noqa: E731
-            return UnsampledArray(masked(self.loc), masked(self.variance), normal)
+            return UnsampledArray(masked(self.loc), masked(self.variance), normal, scale=masked(self.scale))
         loc = masked(self.loc)
         return loc + masked(self.scale) * standard_normal(key, jnp.broadcast_to(loc, sample_shape + self.batch_shape))
 

@@ -10,7 +10,7 @@ from pyro.infer import autoguide
 from scalemix.language import kitchens
 from scalemix.pyro import engine, guide_laws  # noqa: F401  (registers a law)
 from scalemix.pyro.distributions import dist, dist_like
-from scalemix.pyro.lifting import lift
+from scalemix.pyro.lifting import lift, recalibrate
 from scalemix.pyro.primitives import (
     array,
     broadcast_to,
@@ -70,6 +70,7 @@ __all__ = [
     "name",
     "param",
     "plate",
+    "recalibrate",
     "relu",
     "sample",
     "scan",

@@ -134,7 +134,8 @@ def seeded(seed: int) -> Iterator[None]:
 def _over_draws(function: Callable, draws: dict[str, np.ndarray], chunk: int) -> Any:
     """``function`` of each draw as NumPy arrays with the draws in front: vectorized, or in turn where the model cannot be.
 
-    A model cannot where it looks at a value (``.item()``, ``if w > 0``), which ``torch.func.vmap`` refuses with an error that names itself.
+    A model cannot where it looks at a value (``.item()``, ``if w > 0``), which ``torch.func.vmap`` refuses with an error that names itself,
+    or has an operation without a batching rule (``nn.LSTM``).
     """
     values = tensors({name: np.asarray(value, dtype=float) for name, value in draws.items()})  # Pyro wants gates as floats, too
     num_draws = len(next(iter(draws.values())))
@@ -142,7 +143,7 @@ def _over_draws(function: Callable, draws: dict[str, np.ndarray], chunk: int) ->
         try:
             return _to_numpy(torch.func.vmap(function, chunk_size=chunk, randomness="different")(values))
         except RuntimeError as error:
-            if "vmap" not in str(error):
+            if not any(sign in str(error) for sign in ("vmap", "Batching rule")):
                 raise
         return _stack([_to_numpy(function({name: value[i] for name, value in values.items()})) for i in range(num_draws)])
 

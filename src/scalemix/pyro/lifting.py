@@ -6,19 +6,26 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pyro
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
+from scalemix.cases import mapped
 from scalemix.compress import Layer
 from scalemix.language import PPL
-from scalemix.lifting import Lifted, LiftedArray, generic_axes, matched
+from scalemix.lifting import Lifted, LiftedArray, generic_axes, matched, with_networks
 from scalemix.local_reparametrization import Unsampled
 from scalemix.plan import Parametrization
 from scalemix.pyro.lazy_weights import LazyWeight
 from scalemix.pyro.lean import running
-from scalemix.pyro.shrinking import layers_of_module
+from scalemix.pyro.primitives import Given
+from scalemix.pyro.reading import layers_of_module
+from scalemix.pyro.tensors import tensors
+from scalemix.variational_scope import variational_scope
 
-__all__ = ["LiftedModule", "lift"]
+__all__ = ["LiftedModule", "lift", "recalibrate"]
 
 SPATIAL = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 CONVOLUTIONS: dict[type[nn.Module], int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
@@ -30,12 +37,43 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropou
 
 
 class LiftedModule(Lifted):
-    """A ``torch.nn.Module`` with priors on its weights; the module itself is not touched."""
+    """A ``torch.nn.Module`` with priors on its weights; the module itself is not touched, its running statistics included."""
 
     def __init__(self, module: nn.Module, arrays: tuple[LiftedArray, ...], function: Any, parametrization: Parametrization) -> None:
         super().__init__(arrays, type(module).__name__, parametrization)
         self.module = _Applied(module, function)
         self._fixed: dict[Any, dict[str, torch.Tensor]] = {}
+        for layer in self._normalizations().values():
+            layer.track_running_stats = False
+
+    @property
+    def normalizing(self) -> tuple[str, ...]:
+        return tuple(_called(name, layer) for name, layer in self._normalizations().items() if not layer.track_running_stats)
+
+    def collecting(self) -> LiftedModule:
+        """A copy that normalizes by the batch and averages the statistics; ``frozen`` puts an end to it."""
+        made = copy.deepcopy(self)
+        made._fixed = {}
+        for layer in made._normalizations().values():
+            layer.track_running_stats, layer.momentum = True, None  # the mean over batches
+            layer.reset_running_stats()
+        return made
+
+    def frozen(self) -> None:
+        """Keep the statistics that were found."""
+        buffers = dict(self.module.named_buffers())
+        for fixed in self._fixed.values():
+            for name, value in fixed.items():
+                if name in buffers:
+                    buffers[name].copy_(value)
+        self._fixed = {}
+        for layer in self._normalizations().values():
+            layer.eval()
+
+    def _normalizations(self) -> dict[str, Any]:
+        """Batch normalization in training mode."""
+        named = self.module.module.named_modules()
+        return {name: layer for name, layer in named if isinstance(layer, BATCH_NORMS) and layer.training}
 
     def language(self) -> PPL:
         return running()
@@ -95,6 +133,36 @@ def lift(
 lift.__doc__ = PPL.lift.__doc__
 
 
+def recalibrate(model: Callable[..., Any], values: Mapping[str, Any], *data: Any, batch_size: int | None = None) -> Callable[..., Any]:
+    found: list[LiftedModule] = []
+
+    def collecting(net: Lifted) -> Lifted:
+        if not isinstance(net, LiftedModule) or not net._normalizations():
+            return net
+        found.append(net.collecting())
+        return found[-1]
+
+    collected = with_networks(model, collecting)
+    if not found:
+        return model
+    rows = len(tree_leaves(data)[0])
+    size = min(batch_size or rows, rows)
+    at = tensors({name: np.asarray(value) for name, value in values.items()})
+    with torch.no_grad(), variational_scope(placeholders=True), pyro.validation_enabled(False), Given(at):
+        for start in range(0, rows - size + 1, size):
+            collected(running(), *tensors(mapped(lambda each, start=start: each[start : start + size], data)))
+    for net in found:
+        net.frozen()
+    return collected
+
+
+recalibrate.__doc__ = PPL.recalibrate.__doc__
+
+
+def _called(name: str, layer: nn.Module) -> str:
+    return f"{type(layer).__name__} {name!r}" if name else type(layer).__name__
+
+
 def _tensor(weight: Any, tied: bool) -> torch.Tensor:
     """A weight that is not drawn as a tensor whose layer draws; one that stands at several places is drawn here."""
     if not isinstance(weight, Unsampled):
@@ -138,13 +206,13 @@ def _axes(owner: nn.Module, own: str, shape: tuple[int, ...]) -> tuple[tuple[str
 def _refuse_noise(module: nn.Module) -> None:
     """Raise ValueError for layers that tie the rows of a batch together, or draw noise that no site holds."""
     for name, layer in module.named_modules():
-        called = f"{type(layer).__name__} {name!r}" if name else type(layer).__name__
+        called = _called(name, layer)
         if isinstance(layer, BATCH_NORMS) and layer.running_mean is None:
             raise ValueError(
                 f"{called} keeps no running statistics, so each row's output depends on the batch and there is no log likelihood by row: "
                 "give it track_running_stats=True, train, and call module.eval() before lift"
             )
-        if isinstance(layer, (*BATCH_NORMS, *INSTANCE_NORMS)) and layer.training and layer.running_mean is not None:
+        if isinstance(layer, INSTANCE_NORMS) and layer.training and layer.running_mean is not None:
             raise ValueError(
                 f"{called} is in training mode, where each row's output depends on the whole batch: call module.eval() before lift, which "
                 "freezes it at its running statistics"

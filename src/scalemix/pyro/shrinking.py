@@ -1,38 +1,38 @@
-"""Torch modules as lists of layers, and shrunk networks as torch modules. Contract: ``scalemix.language.PPL.shrink``."""
+"""Shrunk networks as torch modules. Contract: ``scalemix.language.PPL.shrink``."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import fx, nn
-from torch.nn import functional
+from torch import nn
 
-from scalemix.compress import Affine, ChannelsLast, Elementwise, Flatten, Layer, Pool, Pruning, Rule, Shrunk
-from scalemix.compress.layers import channels_last
+from scalemix.compress import Affine, ChannelsLast, Channelwise, Elementwise, Flatten, Layer, Lstm, Pool, Pruning, Residual, Rule, Shrunk
+from scalemix.compress.layers import reads_channels, with_weights
 from scalemix.compress.shrinking import shrink as shrink_with
 from scalemix.language import PPL
 from scalemix.posterior import Posterior
 
-__all__ = ["Permute", "Select", "layers_of_module", "shrink"]
+__all__ = ["LastState", "Permute", "Scale", "Select", "Sparse", "Sum", "shrink"]
 
-IDLE = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-MODULES: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid"}
-FUNCTIONS = {torch.relu: "relu", functional.relu: "relu", torch.tanh: "tanh", torch.sigmoid: "sigmoid"}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 class Select(nn.Module):
-    """The inputs that are left, along the channels or columns."""
+    """The inputs that are left, along the channels or columns, which is ``axis``."""
 
-    def __init__(self, index: np.ndarray) -> None:
+    def __init__(self, index: np.ndarray, axis: int) -> None:
         super().__init__()
+        self.axis = axis
         self.register_buffer("index", torch.as_tensor(index, dtype=torch.long))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.index_select(1, self.get_buffer("index"))
+    def forward(self, x: Any) -> Any:
+        if isinstance(x, Mapping):  # padded sequences
+            return {**x, "x": self.forward(x["x"])}
+        return x.index_select(self.axis, self.get_buffer("index"))
 
 
 class Permute(nn.Module):
@@ -49,35 +49,107 @@ def shrink(
     fraction: float | None = None,
     score: Callable[[Pruning], float] | None = None,
     most_loss: float | None = None,
+    sparse: float = 0.0,
 ) -> Shrunk:
-    return shrink_with(posterior, rule, build, fraction=fraction, score=score, most_loss=most_loss)
+    return shrink_with(posterior, rule, build, sparse=sparse, fraction=fraction, score=score, most_loss=most_loss)
 
 
 shrink.__doc__ = PPL.shrink.__doc__
 
 
-def build(layers: Sequence[Layer], inputs: np.ndarray | None) -> nn.Module:
+class Scale(nn.Module):
+    """A factor and a shift of each channel of (n, channel) or (n, channel, height, width)."""
+
+    def __init__(self, scale: torch.Tensor, shift: torch.Tensor) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(scale), nn.Parameter(shift)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shape = (-1, *(1,) * (x.ndim - 2))
+        return self.scale.reshape(shape) * x + self.shift.reshape(shape)
+
+
+class Sparse(nn.Module):
+    """x wᵀ + b with w (out, in) in compressed rows."""
+
+    weight: torch.Tensor
+
+    def __init__(self, dense: nn.Linear) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+            self.register_buffer("weight", dense.weight.detach().to_sparse_csr())
+        self.bias = dense.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = torch.addmm(self.bias[:, None], self.weight, x.reshape(-1, x.shape[-1]).T).T
+        return rows if x.ndim == 2 else rows.reshape(*x.shape[:-1], -1)
+
+
+class Sum(nn.Module):
+    """shortcut(x) + branch(x)."""
+
+    def __init__(self, branch: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.branch, self.shortcut = branch, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.shortcut(x) + self.branch(x)
+
+
+class LastState(nn.Module):
+    """An LSTM's state at the end of each sequence, (n, width) of (n, T, p), or of {"x": (n, T, p), "lengths": (n,)}."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: Any) -> torch.Tensor:
+        if not isinstance(x, Mapping):
+            return self.lstm(x)[0][:, -1]
+        lengths = torch.as_tensor(x["lengths"])
+        states = nn.functional.pad(self.lstm(x["x"])[0], (0, 0, 1, 0))  # the state of an empty sequence is 0
+        return states[torch.arange(len(states)), lengths]
+
+
+def build(layers: Sequence[Layer], inputs: np.ndarray | None, sparse: float = 0.0) -> nn.Module:
+    convolutional = any(isinstance(layer, Affine) and layer.is_convolution for layer in with_weights(layers))
+    permuted = convolutional and not any(isinstance(layer, ChannelsLast) for layer in layers)
+    select = None if inputs is None else Select(inputs, 1 if convolutional else -1)
+    steps, _ = _steps(layers, 0, sparse, select)
+    return nn.Sequential(*([Permute()] if permuted else []), *steps).eval()
+
+
+def _steps(layers: Sequence[Layer], channels: int, sparse: float, select: nn.Module | None = None) -> tuple[list[nn.Module], int]:
+    """The modules of images with that many ``channels`` (0: of none), and the channels behind them; ``select`` the inputs that are left."""
     steps: list[nn.Module] = []
-    convolutional = any(isinstance(layer, Affine) and layer.is_convolution for layer in layers)
-    if convolutional and not isinstance(layers[0], ChannelsLast):
-        steps.append(Permute())
-    channels, first = 0, True
     flattened = False
     for layer in layers:
+        if select is not None and reads_channels(layer):
+            steps.append(select)
+            select = None
         if isinstance(layer, Affine):
-            if first and inputs is not None:
-                steps.append(Select(inputs))
-            first = False
-            steps.append(_affine(layer, channels if flattened else 0))
+            made = _affine(layer, channels if flattened else 0)
+            steps.append(Sparse(made) if layer.is_sparse(sparse) else made)
             channels, flattened = layer.weight.shape[-1] if layer.is_convolution else 0, False
+        elif isinstance(layer, Residual):
+            shortcut, _ = _steps(layer.shortcut, channels, sparse)
+            branch, channels = _steps(layer.branch, channels, sparse)
+            steps.append(Sum(nn.Sequential(*branch), nn.Sequential(*shortcut)))
+        elif isinstance(layer, Channelwise):
+            steps.append(Scale(_tensor(layer.scale), _tensor(layer.shift)))
+        elif isinstance(layer, Lstm):
+            steps.append(LastState(_lstm(layer)))
         elif isinstance(layer, Elementwise):
             steps.append(ACTIVATIONS[layer.name]())
+        elif isinstance(layer, Pool) and layer.size is None:
+            steps.append(nn.AdaptiveAvgPool2d(1))
         elif isinstance(layer, Pool):
             steps.append(nn.MaxPool2d(layer.size) if layer.how == "max" else nn.AvgPool2d(layer.size))
         elif isinstance(layer, Flatten):
             steps.append(nn.Flatten())
             flattened = channels > 0
-    return nn.Sequential(*steps).eval()
+    return steps, channels
 
 
 build.__doc__ = PPL.build.__doc__
@@ -86,7 +158,7 @@ build.__doc__ = PPL.build.__doc__
 def _affine(layer: Affine, channels: int) -> nn.Module:
     """torch's layer; after images of so many ``channels`` were flattened, with its rows in torch's order."""
     weight, (fan_in, fan_out) = layer.weight, layer.weight.shape[-2:]
-    made: nn.Module
+    made: Any
     if layer.is_convolution:
         kernel = (weight.shape[0], weight.shape[1])
         made = nn.utils.skip_init(nn.Conv2d, fan_in, fan_out, kernel, stride=layer.stride, padding=layer.padding)
@@ -94,77 +166,22 @@ def _affine(layer: Affine, channels: int) -> nn.Module:
     else:
         made = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
         weight = (weight[np.arange(fan_in).reshape(-1, channels).T.reshape(-1)] if channels else weight).T
-    dtype = torch.get_default_dtype()
-    made.weight = nn.Parameter(torch.as_tensor(np.ascontiguousarray(weight), dtype=dtype))
-    made.bias = nn.Parameter(torch.as_tensor(layer.bias, dtype=dtype))
+    made.weight, made.bias = nn.Parameter(_tensor(weight)), nn.Parameter(_tensor(layer.bias))
     return made
 
 
-def layers_of_module(module: nn.Module, values: Mapping[str, np.ndarray]) -> list[Layer]:
-    """A module as layers, with ``values`` as its parameters, by their names.
-
-    Raises: ValueError if it is not a chain of layers that shrinking knows.
-    """
-    try:
-        nodes = list(fx.symbolic_trace(module).graph.nodes)
-    except (fx.proxy.TraceError, TypeError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"shrinking cannot read {type(module).__name__}, whose forward looks at values ({error}): {KNOWN}") from error
-    owners, found, previous = dict(module.named_modules()), [], nodes[0]
-    for node in nodes[1:]:
-        if node.op == "output":
-            break
-        if not node.args or node.args[0] is not previous or len(previous.users) > 1:
-            raise ValueError(f"shrinking cannot read {type(module).__name__}: {node.name!r} is not one layer after another; {KNOWN}")
-        step = _step(node, owners, values)
-        if step is None:
-            raise ValueError(f"shrinking cannot read the layer {node.name!r} of {type(module).__name__}: {KNOWN}")
-        found += step
-        previous = node
-    return channels_last(found)
+def _lstm(layer: Lstm) -> nn.LSTM:
+    fan_in, _, width = layer.weight.shape
+    made = nn.LSTM(fan_in, width, batch_first=True, device="meta").to_empty(device="cpu")
+    order = [0, 1, 3, 2]  # torch has i, f, g, o
+    values = {"weight_ih_l0": layer.weight, "weight_hh_l0": layer.recurrent}
+    flat = {name: weight[:, order].transpose(1, 2, 0).reshape(4 * width, -1) for name, weight in values.items()}
+    flat |= {"bias_ih_l0": layer.bias[order].reshape(-1), "bias_hh_l0": np.zeros(4 * width)}
+    with torch.no_grad():
+        for name, value in flat.items():
+            made.get_parameter(name).copy_(_tensor(value))
+    return made
 
 
-KNOWN = "it takes Linear, Conv2d, ReLU, Tanh, Sigmoid, MaxPool2d, AvgPool2d, Flatten and what is idle in eval mode, one after the other"
-
-
-def _step(node: Any, owners: Mapping[str, nn.Module], values: Mapping[str, np.ndarray]) -> list[Layer] | None:
-    """The layer of a node; ``None`` for one that is not known."""
-    if node.op == "call_module":
-        layer = owners[node.target]
-        if isinstance(layer, IDLE):
-            return []
-        if type(layer) in MODULES:
-            return [Elementwise(MODULES[type(layer)])]
-        if isinstance(layer, nn.Flatten):
-            return [Flatten()] if (layer.start_dim, layer.end_dim) == (1, -1) else None
-        if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
-            plain = layer.padding == 0 and not layer.ceil_mode and getattr(layer, "dilation", 1) == 1
-            return _pool(layer.kernel_size, layer.stride, isinstance(layer, nn.MaxPool2d)) if plain else None
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            return _affine_of(node.target, layer, values)
-        return None
-    if node.op == "call_function" and node.target in FUNCTIONS:
-        return [Elementwise(FUNCTIONS[node.target])]
-    if node.op == "call_method" and node.target in ACTIVATIONS:
-        return [Elementwise(node.target)]
-    if node.target in (torch.flatten, "flatten") and (node.args[1:] == (1,) or node.kwargs == {"start_dim": 1}):
-        return [Flatten()]
-    if node.target is functional.max_pool2d and len(node.args) == 2 and not node.kwargs:
-        return _pool(node.args[1], node.args[1], True)
-    return None
-
-
-def _pool(size: Any, stride: Any, largest: bool) -> list[Layer] | None:
-    sizes = {*(size if isinstance(size, tuple) else (size,)), *(stride if isinstance(stride, tuple) else (stride,))}
-    return [Pool(int(sizes.pop()), "max" if largest else "mean")] if len(sizes) == 1 else None
-
-
-def _affine_of(name: str, layer: Any, values: Mapping[str, np.ndarray]) -> list[Layer] | None:
-    weight = np.asarray(values[f"{name}.weight"])
-    bias = np.asarray(values[f"{name}.bias"]) if layer.bias is not None else np.zeros(weight.shape[0], weight.dtype)
-    if isinstance(layer, nn.Linear):
-        return [Affine(f"{name}.weight", weight.T, bias)]
-    if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        return None
-    if len(set(layer.stride)) > 1 or len(set(layer.padding)) > 1:
-        return None
-    return [Affine(f"{name}.weight", weight.transpose(2, 3, 1, 0), bias, layer.stride[0], layer.padding[0])]
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.get_default_dtype())
