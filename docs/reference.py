@@ -42,9 +42,12 @@ PUBLIC = (
     "scalemix.training",
     "scalemix.comparison",
     "scalemix.compress",
+    "scalemix.studies",
     "scalemix.testing",
     "scalemix.language",
+    "scalemix.minibatch",
     "scalemix.pyro",
+    "scalemix.pyro.exporting",
     "scalemix.numpyro",
 )
 

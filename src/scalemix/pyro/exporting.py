@@ -23,7 +23,8 @@ def export(network: Network, path: str | Path, x: torch.Tensor) -> Path:
         path: of the file, which ends in .pt2.
         x: two rows or more as the network takes them, by which it is traced.
 
-    Raises: ValueError for a path that torch does not take, or too few rows; OSError if the file cannot be written.
+    Raises: ValueError for a path that torch does not take, or too few rows; TypeError for a network of the other kitchen; OSError if the
+        file cannot be written.
     """
     path = Path(path)
     if path.suffix != ".pt2":

@@ -54,7 +54,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Entry:
-    """One of the numbers that a table takes the mean of: where it stands, and its value in one replicate."""
+    """One of the numbers that a table takes the mean of.
+
+    Attributes:
+        table, row, column: where it stands.
+        value: in one replicate.
+    """
 
     table: str
     row: str
@@ -74,9 +79,9 @@ class Study:
         run: (spec of a cell, folder for checkpoints) → its numbers; a function of a module, for it goes to other processes.
         entries: a result → what it adds to the tables.
         paper: the paper's numbers, (table, row, column) → value; what it does not have is left away.
-        lower_is_better: columns by which the figure judges.
         settings: sentences about how it was run, and every departure from the paper's protocol.
-        sizes: what "smoke", "small" and "full" are, in words.
+        sizes: what "smoke", "choose" and "full" are, in words.
+        units: of each table, where it has one.
     """
 
     name: str

@@ -24,6 +24,12 @@ REMEDY = "make room or choose another folder; the cells that are done are kept, 
 class Ledger:
     """The file ``cells.jsonl`` of a folder.
 
+    Args:
+        path: of the file, which need not be there yet.
+
+    Attributes:
+        results: of the cells that are done, by ``Cell.key``.
+
     Raises: ValueError if a line of it is damaged, naming the line; a last line without its end was cut off by a kill and is left out.
     """
 
@@ -45,7 +51,7 @@ class Ledger:
                 temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def add(self, result: Result) -> None:
-        """Write a line; once this returns, neither kill -9 nor a full disk takes it away."""
+        """Write the line of a ``result``; once this returns, neither kill -9 nor a full disk takes it away."""
         line = json.dumps(
             {
                 "cell": result.cell.name,

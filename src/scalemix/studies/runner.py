@@ -49,7 +49,8 @@ def run_study(
         num_workers: cells that are handed to the executor at a time.
         on_total: is told how many cells there are to do, each time that becomes known.
 
-    Raises: ValueError if the ledger is damaged or a size unknown, and whatever a cell raises, naming the cell.
+    Raises: ValueError if the ledger is damaged or a size unknown, RuntimeError that names a cell which failed and says why, OSError if the
+        folder cannot be written to.
     """
     if size not in study.sizes:
         raise ValueError(f"the study {study.name} has no size {size!r}: give one of {', '.join(study.sizes)}")

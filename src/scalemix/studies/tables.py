@@ -17,7 +17,12 @@ __all__ = ["summary", "to_markdown", "write_report"]
 
 
 def summary(study: Study, results: Sequence[Result]) -> pd.DataFrame:
-    """One line a number of a table: table, row, column, n, mean, se (over replicates; nan of one), paper, difference = mean − paper."""
+    """One line a number of a table: table, row, column, n, mean, se (over replicates; nan of one), paper, difference = mean − paper.
+
+    Args:
+        study: which.
+        results: of its cells that are done.
+    """
     found: dict[tuple[str, str, str], list[float]] = {}
     for result in results:
         for entry in study.entries(result):
@@ -32,7 +37,13 @@ def summary(study: Study, results: Sequence[Result]) -> pd.DataFrame:
 
 
 def to_markdown(study: Study, size: str, results: Sequence[Result], *, figure: str | None) -> str:
-    """Everything that a person wants to know of a run: command, tables, settings, departures, code and versions."""
+    """Everything that a person wants to know of a run: command, tables, settings, departures, code and versions.
+
+    Args:
+        study, size: which.
+        results: of its cells that are done.
+        figure: path of the figure, ``None`` if there is none.
+    """
     table = summary(study, results)
     codes = sorted({result.code for result in results})
     versions = results[0].versions if results else {}
@@ -60,7 +71,15 @@ def to_markdown(study: Study, size: str, results: Sequence[Result], *, figure: s
 
 
 def write_report(study: Study, size: str, results: Sequence[Result], folder: Path) -> Path:
-    """Write table.csv, settings.json, figure.png and report.md into the ``folder``; returns the path of the last."""
+    """Write table.csv, settings.json, figure.png and report.md into a folder; returns the path of the last.
+
+    Args:
+        study, size: which.
+        results: of its cells that are done.
+        folder: where to; it has to be there.
+
+    Raises: OSError if it cannot be written to.
+    """
     table = summary(study, results)
     with writing("the study", folder, REMEDY):
         with replacing(folder / "table.csv") as temporary:
