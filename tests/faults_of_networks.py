@@ -77,8 +77,8 @@ OF_NETWORKS = {
     ),
     "tuned_weights_that_were_dropped": Fault(
         "fine_tuning.py",
-        'weight=run.params[f"{layer.name}.weight"] * (layer.weight != 0)',
-        'weight=run.params[f"{layer.name}.weight"] + 1e-3',
+        "value * self.ppl.array(self.masks[name])",
+        "value",
         "what was dropped stays 0 in fine-tuning",
         (SHRINK_COMMAND, "-k", "tuning_leaves_zeros"),
     ),

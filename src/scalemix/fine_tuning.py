@@ -54,7 +54,7 @@ def fine_tuned(
         run = ppl.engine.train(
             objective, (x.astype(settings.dtype), _outcome(y, settings)), settings, seed=seed, folder=folder, resume=folder is not None
         )
-    return list(read_layers(objective.told, {name: run.params[name] * mask for name, mask in objective.masks.items()}))
+    return list(read_layers(objective.told, run.params))
 
 
 def _outcome(y: np.ndarray, settings: Settings) -> np.ndarray:
@@ -73,7 +73,7 @@ class _LogLoss:
         self.arrays: dict[str, np.ndarray] = {}
         self.told = described(layers, self.arrays)
         self.params = {name: ppl.array(np.asarray(value, dtype=dtype)) for name, value in self.arrays.items()}
-        # Of matrices; biases may come back.
+        # A number that is 0 in a matrix has no gradient, and no step moves it; biases may come back.
         self.masks = {name: (value != 0 if value.ndim > 1 else np.ones(value.shape)).astype(dtype) for name, value in self.arrays.items()}
 
     def loss(self, params: dict[str, Any], batch: tuple, key: Any, kl_weight: Any, num_data: int) -> tuple[Any, dict[str, Any]]:
