@@ -2,8 +2,9 @@
 
     minimize (N/B) Σ_batch E_{p(ξ)}[−log p(y | W, ξ)] − log p(W),    −log p(W) = Σ w²/(2σ₀²) + constant
 
-It is a bound of marginal MAP (the point W with the noise integrated out), by Jensen's inequality. On the input of a layer
-(noise_on="input") it is Srivastava's dropout, type A; on its output (noise_on="output") type B.
+It is a bound of marginal MAP (the point W with the noise integrated out), by Jensen's inequality. One noise per input of a layer
+(noise_on="input", ``.per("in")``) is Srivastava's dropout, type A, whose outputs are correlated; one per weight (no ``.per``) is type B,
+whose outputs are not. noise_on="output" multiplies whole pre-activations, which is neither.
 """
 
 from __future__ import annotations

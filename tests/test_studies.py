@@ -77,6 +77,31 @@ def test_only_runs_what_a_pattern_matches(tmp_path: Path) -> None:
     assert sorted(result.cell.name for result in run_study(TOY, "full", tmp_path)) == ["seed 0", "the best, again"]
 
 
+def test_a_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no cell of the study toy has a name like 'zzz': give another pattern"):
+        list(run_study(TOY, "full", tmp_path, only=["zzz"]))
+
+
+def test_two_studies_in_one_folder_are_refused_and_neither_takes_the_others_checkpoints(tmp_path: Path) -> None:
+    under_way = tmp_path / ".checkpoints" / "another"
+    under_way.mkdir(parents=True)
+    first = run_study(TOY, "full", tmp_path)
+    next(first)
+    with pytest.raises(ValueError, match="another study is at work in"):
+        list(run_study(TOY, "full", tmp_path))
+    assert len(list(first)) == 3
+    assert under_way.is_dir()
+
+
+def test_a_reader_leaves_a_line_that_is_being_written(tmp_path: Path) -> None:
+    list(run_study(TOY, "full", tmp_path, only=["seed 0"]))
+    path = tmp_path / "cells.jsonl"
+    before = path.read_text()
+    path.write_text(before + '{"cell": "se')
+    assert len(Ledger(path).results) == 1
+    assert path.read_text() == before + '{"cell": "se'
+
+
 def test_a_line_that_a_kill_has_cut_off_is_done_again(tmp_path: Path) -> None:
     list(run_study(TOY, "full", tmp_path))
     path = tmp_path / "cells.jsonl"

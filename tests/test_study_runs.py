@@ -40,7 +40,9 @@ def test_a_study_runs_by_one_command(name: str, tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "table.csv")
     assert len(table) > 0
     assert np.isfinite(table["mean"]).all()
-    assert {"report.md", "table.csv", "settings.json", "figure.png", "cells.jsonl"} == {path.name for path in tmp_path.iterdir()}
+    assert {"report.md", "table.csv", "settings.json", "figure.png", "cells.jsonl"} == {
+        path.name for path in tmp_path.iterdir() if not path.name.startswith(".")
+    }
     again = begin(name, tmp_path)
     again.communicate(timeout=300)
     assert again.returncode == 0

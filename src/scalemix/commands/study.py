@@ -78,7 +78,9 @@ def study(
         refuse(str(error))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    found = done(chosen, size, Ledger(folder / LEDGER))
-    path = write_report(chosen, size, found, folder)
+    try:
+        path = write_report(chosen, size, done(chosen, size, Ledger(folder / LEDGER)), folder)
+    except (ValueError, OSError) as error:
+        refuse(str(error))
     console.print(path.read_text(encoding="utf-8"), soft_wrap=True, markup=False, highlight=False)
-    console.print(f"Written to {folder}: {path.name}, table.csv, settings.json, figure.png, {LEDGER}.")
+    console.print(f"Written to {folder}: {', '.join(sorted(each.name for each in folder.iterdir() if not each.name.startswith('.')))}.")

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from scalemix.files import replacing, writing
+from scalemix.files import writing
 from scalemix.studies.cell import Cell, Result
 
 __all__ = ["Ledger"]
@@ -29,6 +29,7 @@ class Ledger:
 
     Attributes:
         results: of the cells that are done, by ``Cell.key``.
+        torn: bytes at the end of the file that a kill has cut off; the next result takes their place.
 
     Raises: ValueError if a line of it is damaged, naming the line; a last line without its end was cut off by a kill and is left out.
     """
@@ -36,6 +37,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.results: dict[str, Result] = {}
+        self.torn = 0  # bytes at the end that a kill has cut off
         if not path.is_file():
             return
         try:
@@ -46,9 +48,7 @@ class Ledger:
         for number, line in enumerate(lines, start=1):
             result = self._read(line, number)
             self.results[result.cell.key] = result
-        if torn:  # what comes next must not be written behind it
-            with writing("the study", path, REMEDY), replacing(path) as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        self.torn = len(torn.encode())
 
     def add(self, result: Result) -> None:
         """Write the line of a ``result``; once this returns, neither kill -9 nor a full disk takes it away."""
@@ -64,7 +64,10 @@ class Ledger:
             }
         )
         with writing("the study", self.path, REMEDY):
-            size = self.path.stat().st_size if self.path.exists() else 0
+            size = self.path.stat().st_size - self.torn if self.path.exists() else 0
+            if self.torn:
+                os.truncate(self.path, size)
+                self.torn = 0
             try:
                 with open(self.path, "a", encoding="utf-8") as file:
                     file.write(line + "\n")
@@ -82,7 +85,7 @@ class Ledger:
 
         try:
             read: Any = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise damaged(str(error)) from error
         if not isinstance(read, dict):
             raise damaged("it is no object")

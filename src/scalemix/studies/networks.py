@@ -32,7 +32,7 @@ PRIORS: dict[str, Any] = {
     "gates": lambda per="in": priors.ScaleMixture(noise.Bottleneck().per(per)),
     "bernoulli": lambda rate: priors.ScaleMixture(noise.Bernoulli.from_dropout_rate(rate).per("in")),
     "gaussian": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5).per("in")),
-    "gaussian on outputs": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5).per("out")),
+    "gaussian per weight": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5)),
     "horseshoe": lambda slab_scale: priors.Horseshoe(slab_scale=slab_scale, per="in"),
 }
 BY_ROW = {"noise_on": "input", "noise_plate": "example"}
@@ -44,13 +44,13 @@ def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
     """Fit ``spec["method"]`` to ``spec["network"]`` and judge it.
 
     Args:
-        spec: network; recipe, prior [name, arguments], model and settings (further arguments of both), rule and its threshold or fraction
-            (none: nothing is dropped); seed; num_validation, images at the end of the training part that are kept apart; judge "test" or
+        spec: network; recipe, prior [name, arguments], model and settings (further arguments of both), rule and its thresholds or fraction
+            (no rule: nothing is dropped); seed; num_validation, images at the end of the training part that are kept apart; judge "test" or
             "validation".
         folder: for checkpoints.
 
     Returns: error (percent), and of a pruned network kept (percent of the weights), compression |W|/|W≠0|, r_W and r_N (percent), mflop
-        (millions of multiplications) and units 0, 1, … (inputs, then each layer's).
+        (millions of multiplications) and units 0, 1, … (inputs, then each layer's); "... at THRESHOLD" where it has thresholds.
     """
     import scalemix.numpyro as ppl
     from scalemix import inference
@@ -102,8 +102,16 @@ def _plain(value: Any) -> Any:
 def _judged(ppl: Any, posterior: Any, spec: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> Numbers:
     from scalemix.compress import Rule, prune
 
-    pruning = prune(posterior, Rule(spec["rule"], spec["threshold"]), fraction=spec.get("fraction"))
-    shrunk = ppl.shrink(posterior, pruning)
+    if spec.get("fraction") is not None:
+        return _of_shrunk(ppl.shrink(posterior, prune(posterior, spec["rule"], fraction=spec["fraction"])), x, y)
+    found: Numbers = {}
+    for threshold in spec["thresholds"]:
+        numbers = _of_shrunk(ppl.shrink(posterior, prune(posterior, Rule(spec["rule"], threshold))), x, y)
+        found |= {f"{name} at {threshold:g}": value for name, value in numbers.items()}
+    return found
+
+
+def _of_shrunk(shrunk: Any, x: np.ndarray, y: np.ndarray) -> Numbers:
     report = shrunk.report
     wrong = 100.0 * float(
         np.mean(np.concatenate([np.asarray(shrunk(x[at : at + BLOCK])) for at in range(0, len(y), BLOCK)]).argmax(1) != y)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
@@ -14,15 +15,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from scalemix.files import writing
 from scalemix.identity import versions
 from scalemix.studies.cell import Cell, Result, Study
-from scalemix.studies.ledger import REMEDY, Ledger
+from scalemix.studies.ledger import Ledger
 
 __all__ = ["LEDGER", "code_hash", "pending", "run_study"]
 
-LEDGER, CHECKPOINTS = "cells.jsonl", ".checkpoints"
+LEDGER, CHECKPOINTS, LOCK = "cells.jsonl", ".checkpoints", ".lock"
 FORGET_ABOVE = 2.5e9  # bytes; a cell compiles for half a minute what the one before it may have left
 
 
@@ -49,30 +51,46 @@ def run_study(
         num_workers: cells that are handed to the executor at a time.
         on_total: is told how many cells there are to do, each time that becomes known.
 
-    Raises: ValueError if the ledger is damaged or a size unknown, RuntimeError that names a cell which failed and says why, OSError if the
-        folder cannot be written to.
+    Raises: ValueError if the ledger is damaged, a size unknown, a pattern matches nothing, or another study is at work in the folder;
+        RuntimeError that names a cell which failed and says why; OSError if the folder cannot be written to.
     """
     if size not in study.sizes:
         raise ValueError(f"the study {study.name} has no size {size!r}: give one of {', '.join(study.sizes)}")
     with writing("the study", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(folder / LEDGER)
-    total = 0
-    while todo := pending(study, size, ledger, only):
-        total += len(todo)
-        on_total(total)
-        for result in _run(study, todo, folder, executor, num_workers):
-            ledger.add(result)
-            yield result
-    with writing("the study", folder, REMEDY):
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    with _alone(folder):
+        ledger = Ledger(folder / LEDGER)
+        total = 0
+        while todo := pending(study, size, ledger, only):
+            total += len(todo)
+            on_total(total)
+            for result in _run(study, todo, folder, executor, num_workers):
+                ledger.add(result)
+                yield result
+        with suppress(OSError):  # of cells that were stopped something is left
+            (folder / CHECKPOINTS).rmdir()
+        if only and not any(_chosen(result.cell, only) for result in done(study, size, ledger)):
+            raise ValueError(f"no cell of the study {study.name} has a name like {' or '.join(map(repr, only))}: give another pattern")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else writes into the folder meanwhile."""
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise ValueError(f"another study is at work in {folder}: wait until it is done, or give another folder") from error
 
 
 def pending(study: Study, size: str, ledger: Ledger, only: Collection[str] = ()) -> list[Cell]:
     """The cells that can be run now and are not done."""
     cells = study.cells(size, done(study, size, ledger))
-    chosen = [cell for cell in cells if not only or any(fnmatchcase(cell.name, pattern) for pattern in only)]
-    return [cell for cell in chosen if cell.key not in ledger.results]
+    return [cell for cell in cells if _chosen(cell, only) and cell.key not in ledger.results]
+
+
+def _chosen(cell: Cell, only: Collection[str]) -> bool:
+    return not only or any(fnmatchcase(cell.name, pattern) for pattern in only)
 
 
 def done(study: Study, size: str, ledger: Ledger) -> list[Result]:

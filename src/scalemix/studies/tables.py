@@ -113,8 +113,10 @@ def _cell(line: pd.Series) -> str:
 
 
 def _digits(line: pd.Series) -> int:
-    """So many that the standard error has two, but at least two and at most four."""
-    size = line["se"] if np.isfinite(line["se"]) and line["se"] > 0 else abs(line["mean"]) / 100 or 1.0
+    """So many that the standard error (of one fit, the number itself) has two (four) figures: from one to four."""
+    size = line["se"] if np.isfinite(line["se"]) and line["se"] > 0 else abs(line["mean"]) / 100
+    if not np.isfinite(size) or size == 0.0:
+        return 1
     return int(np.clip(1 - np.floor(np.log10(size)), 1 if size >= 1 else 2, 4))
 
 
