@@ -21,6 +21,7 @@ os.environ.setdefault(
 # the tests compute is the compiling of thousands of operations.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / "build" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+XLA_FLAGS = os.environ["XLA_FLAGS"]
 if "PYTEST_XDIST_WORKER" in os.environ:
     for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"):  # NPROC: XLA's pool
         os.environ.setdefault(threads, "1")
@@ -34,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def nothing_left_behind() -> Iterator[None]:
     """Global state of torch, Pyro and JAX is as it was found (it is put back first, so that one test fails and not all after it)."""
     yield
+    os.environ["XLA_FLAGS"] = XLA_FLAGS  # the commands change it, and a process that another test starts would compile to other bits
     left: list[str] = []
     if "pyro" in sys.modules:
         import pyro
