@@ -60,7 +60,11 @@ def main() -> int:
     if not PEER_PYTHON.exists():
         print(f"\nThe peers are left out: {PEER_PYTHON} is not there (see the first lines of this file).")
     if not options.quick:
-        RESULTS.write_text("\n".join(lines) + "\n")
+        text = "\n".join(lines) + "\n"
+        if options.net and RESULTS.is_file():  # the other net's section stays
+            kept = [part for part in RESULTS.read_text().split("\n## ")[1:] if not part.startswith(options.net)]
+            text += "".join(f"\n## {part}" for part in kept)
+        RESULTS.write_text(text)
     return 0 if met else 1
 
 
