@@ -16,7 +16,7 @@ from scalemix.files import replacing, writing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Page"]
+__all__ = ["Page", "document", "image"]
 
 HTML = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -26,13 +26,14 @@ HTML = Template("""<!DOCTYPE html>
 <title>$title</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1100px; margin: 2rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.3rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
-th { border-bottom: 2px solid #555; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
-p, li { max-width: 62rem; } p.caption { font-size: 0.88rem; color: #444; }
+th { border-bottom: 2px solid #555; vertical-align: bottom; }
+p.caption { font-size: 0.88rem; color: #444; max-width: 62rem; }
 img { max-width: 100%; height: auto; display: block; margin: 1.2rem 0; }
+$style
 </style>
 </head>
 <body>
@@ -41,6 +42,20 @@ $body
 </body>
 </html>
 """)
+OWN_STYLE = "th:first-child, td:first-child { text-align: left; }\np, li { max-width: 62rem; }"
+
+
+def document(title: str, body: str, style: str) -> str:
+    """An HTML file of a ``title`` and a ``body`` of HTML; ``style`` is what it has beside the common one."""
+    return HTML.substitute(title=escape(title), body=body, style=style)
+
+
+def image(figure: Figure, told: str) -> str:
+    """A figure as HTML with its pixels in it, ``told`` for who cannot see it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{escape(told)}" src="data:image/png;base64,{data}">'
 
 
 @dataclass
@@ -85,11 +100,8 @@ class Page:
 
     def figure(self, name: str, figure: Figure, told: str) -> None:
         """A figure, ``told`` for who cannot see it; a file ``name``.png beside the Markdown."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110)
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
         self.markdown.append(f"![{told}]({name}.png)")
-        self.html.append(f'<img alt="{escape(told)}" src="data:image/png;base64,{data}">')
+        self.html.append(image(figure, told))
         self.figures[name] = figure
 
     def write(self, folder: Path) -> None:
@@ -100,7 +112,7 @@ class Page:
         body = "\n".join(self.html)
         texts = {
             "report.md": f"# {self.title}\n\n" + "\n\n".join(self.markdown) + "\n",
-            "report.html": HTML.substitute(title=escape(self.title), body=body),
+            "report.html": document(self.title, body, OWN_STYLE),
         }
         for name, text in texts.items():
             with writing("the report", folder / name), replacing(folder / name) as temporary:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scalemix.comparison.report import CAPTIONS, HEADINGS, LEFT, TITLES, cells_of, rounded, shown_parts
+from scalemix.page import document, image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,29 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["html_report"]
 
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1500px; margin: 2rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; } h3 { font-size: 1.05rem; margin: 1.8rem 0 0.5rem; }
-nav a { margin-right: 1.2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.82rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2rem 0.6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
-th { border-bottom: 2px solid #555; vertical-align: bottom; } th.left, td.left { text-align: left; }
-tr.reference { background: #eef4f8; } tr.first td { border-top: 2px solid #999; } td.no { color: #b03a00; font-weight: 600; }
-p.caption { font-size: 0.88rem; color: #444; max-width: 62rem; }
-li { margin-bottom: 0.35rem; max-width: 75rem; } li.prior { list-style: none; margin: 1rem 0 0.35rem -1.2rem; font-weight: 600; }
-img { max-width: 100%; height: auto; display: block; margin: 1.2rem 0; }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-$about
+BODY = Template("""$about
 <nav><a href="#verdicts">Verdicts</a><a href="#tables">Tables</a>$links</nav>
 <h2 id="verdicts">Verdicts</h2>
 <ul>
@@ -51,10 +28,12 @@ $verdicts
 </ul>
 <h2 id="tables">Tables</h2>
 $tables
-$figures
-</body>
-</html>
-""")
+$figures""")
+STYLE = """body { max-width: 1500px; } h3 { font-size: 1.05rem; margin: 1.8rem 0 0.5rem; }
+nav a { margin-right: 1.2rem; }
+table { font-size: 0.82rem; } th, td { padding: 0.2rem 0.6rem; } th.left, td.left { text-align: left; }
+tr.reference { background: #eef4f8; } tr.first td { border-top: 2px solid #999; } td.no { color: #b03a00; font-weight: 600; }
+li { margin-bottom: 0.35rem; max-width: 75rem; } li.prior { list-style: none; margin: 1rem 0 0.35rem -1.2rem; font-weight: 600; }"""
 BLOCK_HEADINGS = dict(
     zip(
         ("khat", "w1", "w1_floor", "sliced", "sliced_floor", "mmd", "mmd_floor", "inclusion_error", "inclusion_floor"),
@@ -81,15 +60,15 @@ def html_report(comparison: Comparison, figures: Mapping[str, Figure], *, about:
     if len(blocks) and blocks.index.get_level_values("block").nunique() > 1:
         caption = IDENTIFIED_CAPTION if any(fit.posterior.identified for fit in comparison.fits.values()) else BLOCK_CAPTION
         parts.append(f'<h3>Block by block</h3>\n{_blocks_table(blocks)}\n<p class="caption">{_emphasized(caption)}</p>')
-    pictures = "\n".join(_picture(figure) for figure in figures.values())
-    return PAGE.substitute(
-        title=f"Comparison of {len(comparison.fits)} fits",
+    pictures = "\n".join(image(figure, figure.get_suptitle()) for figure in figures.values())
+    body = BODY.substitute(
         about=f"<p>{escape(about)}</p>" if about else "",
         links='<a href="#figures">Figures</a>' if pictures else "",
         verdicts="\n".join(_verdict(comparison, sentence) for sentence in comparison.verdicts),
         tables="\n".join(parts),
         figures=f'<h2 id="figures">Figures</h2>\n{pictures}' if pictures else "",
     )
+    return document(f"Comparison of {len(comparison.fits)} fits", body, STYLE)
 
 
 def _section(comparison: Comparison, part: str) -> str:
@@ -134,10 +113,3 @@ def _verdict(comparison: Comparison, sentence: str) -> str:
 
 def _emphasized(text: str) -> str:
     return re.sub(r"\*(.+?)\*", r"<em>\1</em>", escape(text))
-
-
-def _picture(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="{escape(figure.get_suptitle())}" src="data:image/png;base64,{data}">'
