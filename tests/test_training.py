@@ -221,43 +221,6 @@ def test_batches_without_a_length_that_change_with_the_epoch(language: str) -> N
     np.testing.assert_allclose(run.history["nll"], nll, rtol=1e-9)
 
 
-class Batches:
-    """So many batches of 20 rows in each epoch, and a length."""
-
-    def __init__(self, given: list[int], length: int) -> None:
-        self.given, self.length = list(given), length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Any:
-        count = self.given.pop(0) if self.given else 0
-        return ((X[:20], Y[:20]) for _ in range(count))
-
-
-@pytest.mark.parametrize(("given", "said"), [([2, 2], "len 3 and gave only 2 in epoch 0"), ([3], "len 3 and gave only 0 in epoch 1")])
-def test_batches_that_are_fewer_than_their_length_are_refused(language: str, given: list[int], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        train(language, Batches(given, 3), quiet(num_epochs=2, learning_rate=1e-12), num_data=60)
-
-
-def test_an_epoch_has_no_more_batches_than_their_length(language: str) -> None:
-    batches = Batches([5, 5], 3)
-    run = train(language, batches, quiet(num_epochs=2, learning_rate=1e-12), num_data=60)
-    assert len(run.history["loss"]) == 2 and not batches.given
-
-
-def test_a_loader_without_a_length_of_its_own_brings_batches(language: str) -> None:
-    """A ``DataLoader`` of an ``IterableDataset`` has ``__len__``, which raises TypeError."""
-
-    class Endless(Batches):
-        def __len__(self) -> int:
-            raise TypeError("object of type 'Rows' has no len()")
-
-    run = train(language, Endless([3, 2], 0), quiet(num_epochs=2, learning_rate=1e-12), num_data=60)
-    assert len(run.history["loss"]) == 2
-
-
 def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(language: str) -> None:
     settings = quiet(num_epochs=3, batch_size=16)
     first, again, other = (train(language, (X, Y), settings, make=partial(regression, sampled=True), seed=seed) for seed in (3, 3, 4))
