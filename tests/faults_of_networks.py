@@ -103,6 +103,20 @@ OF_NETWORKS = {
         "a frozen normalization divides by the root of v + ε",
         (STREAMS, "-k", "nothing_left"),
     ),
+    "a_residual_s_input_changed_in_place": Fault(
+        "pyro/reading.py",
+        "if len(changed.users) > 1:",
+        "if False:",
+        "what works in place changes what the other side of a sum reads",
+        ("test_reading.py", "-k", "others_see and residual"),
+    ),
+    "first_of_ties_kept": Fault(
+        "compress/selection.py",
+        "np.lexsort((-sizes, -ranked))",
+        "np.lexsort((-ranked,))",
+        "of equals the largest are kept, not the first",
+        (RULES, "-k", "of_ties_is_exact or tied_groups"),
+    ),
     "statistics_of_the_last_batch": Fault(
         "pyro/lifting.py",
         "layer.track_running_stats, layer.momentum = True, None",

@@ -82,6 +82,14 @@ def test_bad_batches_are_refused(data, num_data, said):
         )
 
 
+@pytest.mark.parametrize(("data", "said"), [([np.ones((4, 3)), np.ones(4)], "one list of 2 arrays: give the arrays as"), ([], "are empty")])
+def test_a_lone_list_of_arrays_is_refused(data, said):
+    import scalemix.numpyro as ppl
+
+    with pytest.raises(ValueError, match=said):
+        map_recipe.fit(ppl, model, data, num_data=4, seed=0, settings=SETTINGS)
+
+
 def test_a_list_of_numbers_is_an_array():
     import scalemix.numpyro as ppl
 

@@ -56,6 +56,18 @@ def with_jax(function: Callable[..., Any], args: tuple[Any, ...], options: dict[
     return found, [np.asarray(each) for each in grads]
 
 
+@pytest.mark.parametrize("run", [with_torch, with_jax])
+def test_narrow_normals_have_a_divergence_by_their_log_variance(run: Callable[..., Any]) -> None:
+    """In float32 e^100 is infinite; ½ log(1 + θ²/σ²) and its slopes θ/(θ² + σ²) and −½ θ²/(θ² + σ²) are not."""
+    mean, log_variance = np.array([0.0, 1e-10, 0.1]), np.array([-100.0, -100.0, -88.8])
+    dtype = torch.float32 if run is with_torch else jnp.float32
+    found, slopes = run(lambda m, v: divergences.bounded_gaussian_uniform(m, log_variance=v), (mean, log_variance), {}, dtype)
+    total = mean**2 + np.exp(log_variance)
+    np.testing.assert_allclose(found, 0.5 * np.log(total) - 0.5 * log_variance, rtol=1e-5)
+    np.testing.assert_allclose(slopes[0], mean / total, rtol=1e-4)
+    np.testing.assert_allclose(slopes[1], -0.5 * mean**2 / total, rtol=1e-4)
+
+
 def finite_difference(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> list[np.ndarray]:
     """Central differences of the NumPy formula, with one step of Richardson's extrapolation."""
     found = []

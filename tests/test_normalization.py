@@ -66,6 +66,21 @@ def test_a_recalibrated_model_has_the_statistics_of_update_bn() -> None:
     assert in_pyro.recalibrate(models.mlp, {}, X, Y) is models.mlp
 
 
+def test_a_fit_of_batches_ends_with_the_statistics_of_them_all() -> None:
+    module = plain()
+    settings = variational_dropout.Settings(num_epochs=1, num_draws=2, progress=False)
+    batches = [(X[:8], Y[:8]), (X[8:16] + 3.0, Y[8:16]), (X[16:], Y[16:])]
+    posterior = variational_dropout.fit(in_pyro, lifted(module), batches, num_data=23, seed=0, settings=settings)
+    whole = in_pyro.shrink(posterior, "magnitude", fraction=1.0)
+    wanted = copy.deepcopy(module)
+    wanted.load_state_dict({name: torch.as_tensor(value) for name, value in whole.pruning.means.items()}, strict=False)
+    update_bn([torch.as_tensor(x).float() for x, _ in batches], wanted)
+    x = torch.as_tensor(X).float()
+    torch.testing.assert_close(whole(x), wanted.eval()(x), rtol=1e-5, atol=1e-5)
+    used_up = variational_dropout.fit(in_pyro, lifted(module), iter(batches), num_data=23, seed=0, settings=settings)
+    assert any("statistics of the first batch" in note for note in used_up.info.notes)
+
+
 def test_a_fit_ends_frozen_and_shrinks() -> None:
     """Its statistics are those of its medians, which are means, and the shrunk network folds them."""
     module = plain()

@@ -16,6 +16,7 @@ import scalemix as sm
 import scalemix.pyro as in_pyro
 from scalemix import noise
 from scalemix.compress import RULES, Pruning, Rule, beliefs, feature_scores, prune, rules
+from scalemix.compress.selection import _best
 from scalemix.guides import FromPrior, Gate, Gaussian, LogNormal, Point, SpikeSlab
 
 
@@ -98,6 +99,31 @@ def test_a_kept_fraction_is_of_the_whole_network() -> None:
     assert pruning.kept_weights == round(0.25 * 58)
     least = np.sort(sizes)[::-1][pruning.kept_weights - 1]
     assert all(np.all((np.abs(posterior.params[f"{name}_loc"]) >= least) == mask) for name, mask in pruning.kept.items())
+
+
+def test_a_kept_fraction_of_ties_is_exact() -> None:
+    """Of a few draws covers_zero takes few values: NumPy ranks by it, then by |E w|, then by position."""
+    posterior = made(in_pyro, partial(MLP, prior=sm.Laplace(), parametrization="expanded"), (X, Y), lambda _: Gaussian(), num_draws=3)
+    posterior.guide = None
+    draws = [posterior.draws[name][0] for name in ("w1", "w2", "w3")]
+    level = np.concatenate([np.abs(2.0 * (each > 0).mean(0) - 1.0).ravel() for each in draws]).round(6)
+    size = np.concatenate([np.abs(each.mean(0)).ravel() for each in draws])
+    wanted = sorted(range(58), key=lambda index: (-level[index], -size[index], index))[: round(0.1 * 58)]
+    assert (level == level.max()).sum() > 6
+    kept = prune(posterior, "covers_zero", fraction=0.1).kept
+    found = np.concatenate([kept[name].ravel() for name in ("w1", "w2", "w3")])
+    assert np.flatnonzero(found).tolist() == sorted(wanted)
+    counts = lambda p: p.kept_weights / -58.0  # noqa: E731
+    chosen = prune(posterior, "covers_zero", score=counts, most_loss=0.905, fractions=(0.1, 0.5))
+    assert [part for part, _ in chosen.tried] == [1.0, 0.1, 0.5] and chosen.kept_weights == 6
+
+
+def test_tied_groups_are_ranked_by_their_norms_and_then_by_position() -> None:
+    means = {"a": np.array([[3.0, 4.0], [6.0, 0.0], [0.0, -5.0]]), "b": np.array([[5.0], [5.5]])}
+    level = {"a": np.ones((3, 1)), "b": np.ones((2, 1))}
+    kept = _best(level, means, 0.6)
+    assert kept["a"].ravel().tolist() == [True, True, False] and kept["b"].ravel().tolist() == [False, True]
+    assert _best({"a": np.array([[0.0], [0.0], [1.0]])}, means, 0.01)["a"].ravel().tolist() == [False, False, True]
 
 
 def test_as_few_as_a_validation_score_allows() -> None:

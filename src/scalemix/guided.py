@@ -20,7 +20,7 @@ from scalemix.noise import Bernoulli, Bottleneck, HalfCauchy
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, VariationalPrior
 from scalemix.runs import Structure, SviRun, TrainRun
-from scalemix.training.feed import batches_in
+from scalemix.training.feed import Feed, batches_in
 from scalemix.training.settings import Settings
 from scalemix.variational_scope import variational, variational_scope
 
@@ -105,7 +105,16 @@ def fit_guide(
                 resume=resume,
             )
             if normalizes(model):
-                model = ppl.recalibrate(model, guide.median(run.params), *arrays, batch_size=settings.batch_size)
+                medians = guide.median(run.params)
+                if batches is None or hasattr(batches, "__next__"):
+                    model = ppl.recalibrate(model, medians, *arrays, batch_size=settings.batch_size)
+                else:
+                    model = ppl.recalibrate(model, medians, batches=Feed(batches, settings, num_data).batches(0, 0))
+                if batches is not None and hasattr(batches, "__next__"):
+                    notes = [
+                        *notes,
+                        "batch normalization has the statistics of the first batch: the iterator is used up",
+                    ]
                 read = variational(model, method=divergence)
         kept, structure, more = _rows_to_keep(ppl, read, arrays, structure, settings, seed)
         draws, log_guide = guide.sample_posterior(ppl, run.params, kept, num_draws=settings.num_draws, seed=seed)

@@ -31,13 +31,20 @@ ROWS = {"train": 60_000, "t10k": 10_000}
 def mnist(part: str) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 28, 28) from 0 to 1, float32, and labels (n,) from 0 to 9, int32, of the ``part`` "train" or "t10k".
 
+    They are read once and shared by all who ask, so they cannot be written to.
+
     Raises: DataError if the files are damaged, or there are none and they cannot be fetched.
     """
     if part not in ROWS:
         raise DataError(f"MNIST has no part {part!r}: give 'train' or 't10k'")
     folder = data_folder() / "mnist"
-    if not folder.is_dir():
-        return _fetched(part, folder)
+    found = _read(part, folder) if folder.is_dir() else _fetched(part, folder)
+    for array in found:
+        array.setflags(write=False)
+    return found
+
+
+def _read(part: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     images = _bytes(folder / f"{part}-images-idx3-ubyte.gz")
     labels = _bytes(folder / f"{part}-labels-idx1-ubyte.gz")
     pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scalemix.plan import Parametrization
@@ -51,7 +51,12 @@ class Networks(Protocol):
         ...
 
     def recalibrate(
-        self, model: Callable[..., Any], values: Mapping[str, Any], *data: Any, batch_size: int | None = None
+        self,
+        model: Callable[..., Any],
+        values: Mapping[str, Any],
+        *data: Any,
+        batch_size: int | None = None,
+        batches: Iterable[tuple] | None = None,
     ) -> Callable[..., Any]:
         """The ``model`` with its batch normalization frozen at the mean statistics of one pass over the ``data``.
 
@@ -64,6 +69,7 @@ class Networks(Protocol):
             values: of its latent sites.
             data: as the model takes them, cases first.
             batch_size: rows of a batch, as in the training, ``None`` for all; what is left at the end is not used.
+            batches: in place of ``data``: tuples of what the model takes, each of which is used.
 
         Source: Ioffe and Szegedy (2015), algorithm 2.
         """

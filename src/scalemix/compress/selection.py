@@ -64,11 +64,12 @@ def prune(
         posterior: of a model whose weights were made by ``ppl.weight``, ``ppl.dense`` or ``ppl.lift``.
         rule: a ``Rule``, or its name.
         fraction: keep this part of all that the rule ranks (weights, or groups with one noise), the best of the network, in place of the
-            threshold.
+            threshold: exactly round(fraction · n) of n, at least 1. Of equals those with the largest |E w| are kept, in a group the norm of
+            E w, and then the first.
         score: a validation score of a pruning, lower is better (an error, a negative log density), in place of the threshold: the least of
             ``fractions`` is kept whose score is at most ``most_loss`` above that of the network with nothing dropped.
         most_loss: see ``score``.
-        fractions: see ``score``.
+        fractions: see ``score``; of each as many things are kept as by ``fraction``.
 
     Raises: ValueError if the rule does not fit the posterior or has no threshold, and for options that contradict each other.
 
@@ -85,22 +86,24 @@ def prune(
     importances = rule.importances(known)
     means = {name: belief.mean for name, belief in known.items()}
 
-    def at(least: float, tried: tuple = ()) -> Pruning:
-        kept = {name: np.broadcast_to(value >= least, means[name].shape).copy() for name, value in importances.items()}
+    def at(masks: dict[str, np.ndarray], tried: tuple = ()) -> Pruning:
+        kept = {name: np.broadcast_to(mask, means[name].shape).copy() for name, mask in masks.items()}
         masked = means | {name: means[name] * mask for name, mask in kept.items()}
         return Pruning(rule, kept, masked, {name: mean for each in known.values() for name, mean in _gates(each, kept)}, tried)
 
+    if fraction is not None:
+        return at(_best(importances, means, fraction))
     if score is None or most_loss is None:
-        return at(rule.least if fraction is None else _least(importances, fraction))
-    full = float(score(at(-np.inf)))
+        return at({name: value >= rule.least for name, value in importances.items()})
+    best, best_fraction = _best(importances, means, 1.0), 1.0
+    full = float(score(at(best)))
     tried = [(1.0, full)]
-    best, best_fraction = -np.inf, 1.0
     for part in fractions:
-        least = _least(importances, part)
-        value = float(score(at(least)))
+        masks = _best(importances, means, part)
+        value = float(score(at(masks)))
         tried.append((float(part), value))
         if value <= full + most_loss and part < best_fraction:
-            best, best_fraction = least, part
+            best, best_fraction = masks, part
     return at(best, tuple(tried))
 
 
@@ -111,7 +114,18 @@ def _gates(belief: Belief, kept: dict[str, np.ndarray]) -> Iterator[tuple[str, n
         yield name, gate.mean * mask.any(axis=shared, keepdims=True)
 
 
-def _least(importances: dict[str, np.ndarray], fraction: float) -> float:
-    """The importance of the last thing that is kept."""
-    ranked = np.sort(np.concatenate([value.reshape(-1) for value in importances.values()]))[::-1]
-    return float(ranked[max(1, round(fraction * ranked.size)) - 1])
+def _best(importances: dict[str, np.ndarray], means: dict[str, np.ndarray], fraction: float) -> dict[str, np.ndarray]:
+    """Masks of the shapes of ``importances`` that keep that part of all of them, by rank."""
+    ranked = np.concatenate([value.reshape(-1) for value in importances.values()])
+    sizes = np.concatenate([_norms(means[name], value.shape).reshape(-1) for name, value in importances.items()])
+    kept = np.zeros(ranked.size, dtype=bool)
+    kept[np.lexsort((-sizes, -ranked))[: max(1, round(fraction * ranked.size))]] = True  # a stable sort, by its last key first
+    ends = np.cumsum([value.size for value in importances.values()])[:-1]
+    return {name: mask.reshape(importances[name].shape) for name, mask in zip(importances, np.split(kept, ends), strict=True)}
+
+
+def _norms(mean: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Of E w over the axes along which an array of that ``shape`` is broadcast."""
+    shared = (1,) * (mean.ndim - len(shape)) + shape
+    axes = tuple(axis for axis, size in enumerate(shared) if size == 1)
+    return np.sqrt(np.sum(mean**2, axis=axes, keepdims=True))

@@ -64,7 +64,7 @@ def bounded_gaussian_uniform(mean: Any, scale: Any = None, *, log_variance: Any 
         ratio = (mean / scale) ** 2
     else:
         xp, mean, log_variance = arrays(mean, log_variance)
-        ratio = mean**2 * xp.exp(-log_variance)
+        ratio = (mean * xp.exp(-0.5 * log_variance)) ** 2  # e⁻ˣ itself is no float32 for x < −88, and times a mean of 0 not a number
     value = 0.5 * xp.log1p(ratio)
     if low == 0.0 and high == math.inf:
         return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -68,7 +68,13 @@ def lift(
 lift.__doc__ = PPL.lift.__doc__
 
 
-def recalibrate(model: Callable[..., Any], values: Mapping[str, Any], *data: Any, batch_size: int | None = None) -> Callable[..., Any]:
+def recalibrate(
+    model: Callable[..., Any],
+    values: Mapping[str, Any],
+    *data: Any,
+    batch_size: int | None = None,
+    batches: Iterable[tuple] | None = None,
+) -> Callable[..., Any]:
     return model  # statistics of a pytree are no weights, and ``lift`` takes them frozen
 
 

@@ -117,7 +117,7 @@ class _Stepper:
         if self.source is None or self.source[:2] != (epoch, position):
             self.source = (epoch, position, self.feed.batches(epoch, position))
         batches, log, finite = self.source[2], np.empty((0, 3)), np.ones(1, bool)
-        for batch in islice(batches, count):
+        for batch in islice(batches, count if self.feed.steps is None else min(count, self.feed.steps - position)):
             arrays, s = self.on_device(batch), position + len(log)
             carry, row, well, finite = self.single(self.carry, arrays, self.keys, epoch, s)
             if not bool(well):

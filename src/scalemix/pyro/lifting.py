@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,13 @@ def lift(
 lift.__doc__ = PPL.lift.__doc__
 
 
-def recalibrate(model: Callable[..., Any], values: Mapping[str, Any], *data: Any, batch_size: int | None = None) -> Callable[..., Any]:
+def recalibrate(
+    model: Callable[..., Any],
+    values: Mapping[str, Any],
+    *data: Any,
+    batch_size: int | None = None,
+    batches: Iterable[tuple] | None = None,
+) -> Callable[..., Any]:
     found: list[LiftedModule] = []
 
     def collecting(net: Lifted) -> Lifted:
@@ -145,18 +151,24 @@ def recalibrate(model: Callable[..., Any], values: Mapping[str, Any], *data: Any
     collected = with_networks(model, collecting)
     if not found:
         return model
-    rows = len(tree_leaves(data)[0])
-    size = min(batch_size or rows, rows)
     at = tensors({name: np.asarray(value) for name, value in values.items()})
     with torch.no_grad(), variational_scope(placeholders=True), pyro.validation_enabled(False), Given(at):
-        for start in range(0, rows - size + 1, size):
-            collected(running(), *tensors(mapped(lambda each, start=start: each[start : start + size], data)))
+        for batch in _batches(data, batch_size) if batches is None else batches:
+            collected(running(), *tensors(batch))
     for net in found:
         net.frozen()
     return collected
 
 
 recalibrate.__doc__ = PPL.recalibrate.__doc__
+
+
+def _batches(data: tuple, batch_size: int | None) -> Iterator[tuple]:
+    """Of equal size."""
+    rows = len(tree_leaves(data)[0])
+    size = min(batch_size or rows, rows)
+    for start in range(0, rows - size + 1, size):
+        yield mapped(lambda each, start=start: each[start : start + size], data)
 
 
 def _called(name: str, layer: nn.Module) -> str:

@@ -22,6 +22,7 @@ MODULES: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigm
 FUNCTIONS = {torch.relu: "relu", functional.relu: "relu", torch.tanh: "tanh", torch.sigmoid: "sigmoid"}
 METHODS = ("relu", "tanh", "sigmoid")
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+ALIASES = (torch.flatten, "flatten")  # what they return may be the memory they were given
 EVERYTHING = slice(None, None, None)
 GATES = [0, 1, 3, 2]  # torch has i, f, g, o
 KNOWN = (
@@ -39,6 +40,7 @@ def layers_of_module(module: nn.Module, values: Mapping[str, np.ndarray]) -> lis
         graph = fx.symbolic_trace(module).graph
     except (fx.proxy.TraceError, TypeError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"shrinking cannot read {type(module).__name__}, whose forward looks at values ({error}): {KNOWN}") from error
+    _refuse_changes(module, graph)
     first, output = next(iter(graph.nodes)), next(node for node in graph.nodes if node.op == "output")
     found = _Reader(module, values).chain(output.args[0], first)
     names = [layer.name for layer in with_weights(found)]
@@ -101,11 +103,11 @@ class _Reader:
             return [Elementwise(FUNCTIONS[node.target])]
         if node.op == "call_method" and node.target in METHODS:
             return [Elementwise(str(node.target))]
-        if node.target in (torch.flatten, "flatten") and (node.args[1:] == (1,) or node.kwargs == {"start_dim": 1}):
+        if node.target in ALIASES and (node.args[1:] == (1,) or node.kwargs == {"start_dim": 1}):
             return [Flatten()]
         if node.target is functional.max_pool2d and len(node.args) == 2 and not node.kwargs:
             return _pool(node.args[1], node.args[1], True)
-        if node.target is functional.adaptive_avg_pool2d and node.args[1] in (1, (1, 1)):
+        if node.target is functional.adaptive_avg_pool2d and node.args[1:] in ((1,), ((1, 1),)):
             return [Pool(None, "mean")]
         return None
 
@@ -119,6 +121,7 @@ class _Reader:
             return [Flatten()] if (layer.start_dim, layer.end_dim) == (1, -1) else None
         if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
             plain = layer.padding == 0 and not layer.ceil_mode and getattr(layer, "dilation", 1) == 1
+            plain = plain and getattr(layer, "divisor_override", None) is None
             return _pool(layer.kernel_size, layer.stride, isinstance(layer, nn.MaxPool2d)) if plain else None
         if isinstance(layer, nn.AdaptiveAvgPool2d):
             return [Pool(None, "mean")] if layer.output_size in (1, (1, 1)) else None
@@ -126,9 +129,17 @@ class _Reader:
             return self.normalization(name, layer)
         return self.affine(name, layer) if isinstance(layer, nn.Linear | nn.Conv2d) else None
 
+    def value(self, name: str) -> np.ndarray:
+        if name not in self.values:
+            raise ValueError(
+                f"shrinking cannot read {self.kind}, in which {name!r} is no parameter of its own but tied to another or made from others "
+                "(weight_norm, parametrize): fold it into a plain parameter before lift, e.g. by parametrize.remove_parametrizations"
+            )
+        return np.asarray(self.values[name])
+
     def affine(self, name: str, layer: Any) -> list[Layer] | None:
-        weight = np.asarray(self.values[f"{name}.weight"])
-        bias = np.asarray(self.values[f"{name}.bias"]) if layer.bias is not None else np.zeros(weight.shape[0], weight.dtype)
+        weight = self.value(f"{name}.weight")
+        bias = self.value(f"{name}.bias") if layer.bias is not None else np.zeros(weight.shape[0], weight.dtype)
         if isinstance(layer, nn.Linear):
             return [Affine(f"{name}.weight", weight.T, bias)]
         if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
@@ -142,7 +153,7 @@ class _Reader:
         if layer.running_mean is None:
             return None
         mean, variance = (each.detach().cpu().double().numpy() for each in (layer.running_mean, layer.running_var))
-        gamma, beta = (self.values[f"{name}.{each}"] for each in ("weight", "bias")) if layer.affine else (1.0, 0.0)
+        gamma, beta = (self.value(f"{name}.{each}") for each in ("weight", "bias")) if layer.affine else (1.0, 0.0)
         scale = np.asarray(gamma) / np.sqrt(variance + layer.eps)
         return [Channelwise(scale, beta - mean * scale)]
 
@@ -150,11 +161,48 @@ class _Reader:
         layer: Any = self.owners[name]
         if not layer.batch_first or layer.num_layers > 1 or layer.bidirectional or layer.proj_size > 0:
             return None
-        found = {key: np.asarray(self.values[f"{name}.{key}_l0"]) for key in ("weight_ih", "weight_hh")}
+        found = {key: self.value(f"{name}.{key}_l0") for key in ("weight_ih", "weight_hh")}
         weights = [weight.reshape(4, layer.hidden_size, -1)[GATES].transpose(2, 0, 1) for weight in found.values()]
-        bias = sum((np.asarray(self.values[f"{name}.bias_{key}_l0"]) for key in ("ih", "hh")), 0.0) if layer.bias else 0.0
+        bias = sum((self.value(f"{name}.bias_{key}_l0") for key in ("ih", "hh")), 0.0) if layer.bias else 0.0
         bias = np.broadcast_to(bias, (4 * layer.hidden_size,)) if np.ndim(bias) < 1 else bias
         return [Lstm(f"{name}.weight_ih_l0", f"{name}.weight_hh_l0", *weights, bias.reshape(4, -1)[GATES])]
+
+
+def _refuse_changes(module: nn.Module, graph: fx.Graph) -> None:
+    """Raise ValueError where something is changed in place that is read elsewhere: the graph tells who reads what, not when.
+
+    What nobody reads can only be there for what it changes; items of a tuple aside.
+    """
+    owners = dict(module.named_modules())
+    for node in graph.nodes:
+        if not node.users and node.op not in ("placeholder", "output") and not _is_item(node):
+            raise ValueError(
+                f"shrinking cannot read {type(module).__name__}: nothing reads {node.name!r}, which is dead code or works in place; "
+                "assign what it returns and use that, or take it away"
+            )
+        changed = node.args[0] if node.args and _in_place(node, owners) else None
+        while isinstance(changed, fx.Node):
+            if len(changed.users) > 1:
+                raise ValueError(
+                    f"shrinking cannot read {type(module).__name__}: {node.name!r} changes {changed.name!r} in place, which others read "
+                    "too; take inplace=True (or the name with _) away"
+                )
+            changed = changed.args[0] if changed.args and _is_alias(changed, owners) else None
+
+
+def _in_place(node: fx.Node, owners: Mapping[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        layer = owners[str(node.target)]
+        return bool(getattr(layer, "inplace", False)) and not isinstance(layer, IDLE)
+    positional = node.target is functional.relu and node.args[1:] == (True,)
+    named = node.op == "call_method" and str(node.target).endswith("_")
+    return positional or named or node.target is operator.iadd or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+
+
+def _is_alias(node: fx.Node, owners: Mapping[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return isinstance(owners[str(node.target)], (*IDLE, nn.Flatten))
+    return node.target in ALIASES
 
 
 def _is_sum(node: Any) -> bool:

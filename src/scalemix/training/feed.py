@@ -51,7 +51,7 @@ class Feed:
             used = data
             data = lambda _: used  # noqa: E731
         self._source, self.num_data = data, num_data
-        self.steps = len(data) if hasattr(data, "__len__") else None
+        self.steps = _length(data)
         if self.steps == 0:
             raise ValueError("the data hold no batch")
 
@@ -68,8 +68,10 @@ def batches_in(data: tuple) -> tuple[Any, tuple]:
     """(batches, first batch) where ``data`` is one iterable of batches, e.g. a ``DataLoader``, or a function of the epoch that gives one;
     (``None``, ``data``) where it is arrays.
 
-    Raises: ValueError if there is no batch.
+    Raises: ValueError if there is no batch, and for a list of arrays, which are neither arguments nor batches.
     """
+    if len(data) == 1 and isinstance(data[0], list):
+        _refuse_packed(data[0])
     if len(data) != 1 or not _is_batches(data[0]):
         return None, data
     source = data[0]
@@ -86,11 +88,27 @@ def steps_in(data: tuple, count: int, settings: Settings) -> int:
     Raises: ValueError for batches whose number is not known.
     """
     if len(data) == 1 and _is_batches(data[0]):
-        if not hasattr(data[0], "__len__"):
+        length = _length(data[0])
+        if length is None:
             raise ValueError("the steps of an epoch have to be known here: give batches that have a length, or the arrays")
-        return len(data[0])
+        return length
     _, full, rest = _cut(count, settings)
     return full + (rest > 0)
+
+
+def _refuse_packed(data: list) -> None:
+    if not data:
+        raise ValueError("the data hold no batch: they are empty")
+    if all(len(getattr(each, "shape", ())) > 0 for each in data):
+        raise ValueError(f"the data are one list of {len(data)} arrays: give the arrays as arguments, fit(ppl, model, x, y)")
+
+
+def _length(data: Any) -> int | None:
+    """How many batches there are; ``None`` where that is not known, as of a ``DataLoader`` of an ``IterableDataset`` without a length."""
+    try:
+        return len(data)
+    except TypeError:
+        return None
 
 
 def _is_batches(data: Any) -> bool:

@@ -129,6 +129,8 @@ def _loop(
             pace = max(time.perf_counter() - before, 1e-6) / max(len(steps.losses), 1)
             if steps.trouble is not None:
                 _fail(steps, state, feed, folder)
+            if feed.arrays is None and feed.steps is not None and len(steps.losses) < count:
+                _check_length(state, len(steps.losses), feed.steps)
             state.add(steps.losses, feed, settings, ended=feed.steps is None and len(steps.losses) < count)
             state.seconds = carried + time.perf_counter() - began
             if looks and state.position == 0 and state.epoch > state.looked:
@@ -237,6 +239,16 @@ def _count(feed: Feed, settings: Settings, state: Progress, every: int | None, p
     if to_close <= 2 * wanted and wanted > FIRST:
         wanted = to_close + max(wanted - to_close, 0) // feed.steps * feed.steps
     return min(wanted, left, CAPACITY)
+
+
+def _check_length(state: Progress, steps: int, length: int) -> None:
+    """Raise ValueError if the batches ended within an epoch, after that many ``steps`` of the last call."""
+    more, gave = divmod(state.position + steps, length)
+    if gave or not steps:
+        raise ValueError(
+            f"the batches have len {length} and gave only {gave} in epoch {state.epoch + more}: give them the length that they have, or a "
+            "function of the epoch"
+        )
 
 
 def _look(stepper: Stepper, state: Progress, settings: Settings, validation: Validation | None, callbacks: tuple) -> None:
