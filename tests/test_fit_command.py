@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 import scalemix as sm
 from scalemix.cli import app
 from scalemix.fit_folder import FitFolder
+from scalemix.supervised import read_supervised
+from scalemix.wanted_fit import Wanted
 
 QUICK = ["--network", "4", "--method", "vbd", "--backend", "pyro", "--epochs", "60", "--draws", "20"]
 
@@ -115,13 +117,66 @@ def test_the_folder_of_another_fit_is_refused(fitted: tuple[Path, str], tmp_path
     folder, _ = fitted
     again = ["--data", numbers(tmp_path), "--target", "y", "--output", folder, *QUICK]
     refused(run(*again), "holds a finished fit", "--resume", "another --output")
-    refused(run("--resume", "--output", folder, "--epochs", "61"), "begun with 60, not with --epochs 61", "another --output")
-    refused(run("--resume", "--output", folder, "--seed", "3"), "begun with 0, not with --seed 3")
-    refused(run("--resume", "--output", folder, "--target", "a"), "begun with y, not with --target a")
+    refused(run("--resume", "--output", folder, "--epochs", "61"), "begun with --epochs 60, not with --epochs 61", "another --output")
+    refused(run("--resume", "--output", folder, "--seed", "3"), "begun with --seed 0, not with --seed 3")
+    refused(run("--resume", "--output", folder, "--target", "a"), "begun with --target y, not with --target a")
     refused(run("--resume", "--output", tmp_path / "none"), "there is no fit in", "--data")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     refused(run("--data", numbers(tmp_path), "--target", "y", "--output", tmp_path / "full", *QUICK), "not empty", "notes.txt", "--output")
+
+
+def plain_npz(path: Path, **more: np.ndarray) -> Path:
+    rng = np.random.default_rng(2)
+    np.savez_compressed(path, **({"x": rng.normal(size=(30, 2)), "y": rng.normal(size=30)} | more))  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("more", [("--method", "mc_dropout", "--prior", "normal"), ("--method", "map", "--epochs", "2"), ("--resume",)])
+def test_a_file_of_the_user_s_own_under_our_name_is_left_alone(more: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "n1"
+    folder.mkdir()
+    path = plain_npz(folder / "data.npz")
+    before = path.read_bytes()
+    refused(run("--data", path, "--output", folder, *QUICK, *more), "data.npz", "--output")
+    assert path.read_bytes() == before
+    refused(run("--data", plain_npz(tmp_path / "d.npz"), "--output", folder, *QUICK, *more), "not empty (it has data.npz)", "--output")
+    assert path.read_bytes() == before
+
+
+def test_a_fit_killed_before_its_rows_were_whole_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, source = tmp_path / "out", str(plain_npz(tmp_path / "d.npz"))
+    wanted, data = Wanted(method="map", source=source), read_supervised(source)
+    with monkeypatch.context() as patch:
+        write = FitFolder._write
+        patch.setattr(FitFolder, "_write", lambda self: write(self) if self.manifest["data"] is None else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            FitFolder.begin(folder, wanted, data)
+    assert {path.name for path in folder.iterdir()} == {"fit.json", "data.npz"}
+    assert not FitFolder.there(folder)
+    with pytest.raises(ValueError, match="there is no fit in"):
+        FitFolder.open(folder)
+    FitFolder.begin(folder, wanted, data)
+    assert FitFolder.open(folder).wanted == wanted
+
+
+def test_what_another_process_wrote_is_not_forgotten(tmp_path: Path) -> None:
+    folder, source = tmp_path / "out", str(plain_npz(tmp_path / "d.npz"))
+    mine = FitFolder.begin(folder, Wanted(method="map", source=source), read_supervised(source))
+    FitFolder.open(folder).forget()
+    assert (folder / "data.npz").is_file() and (folder / "fit.json").is_file()
+    plain_npz(folder / "data.npz")
+    mine.forget()
+    assert [path.name for path in folder.iterdir()] == ["data.npz"]
+
+
+@pytest.mark.parametrize("change", [{"finished": 5}, {"finished": {"file": 5, "sha256": 5}}, {"wanted": [1]}])
+def test_a_manifest_of_other_things_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    folder, source = tmp_path / "out", str(plain_npz(tmp_path / "d.npz"))
+    FitFolder.begin(folder, Wanted(method="map", source=source), read_supervised(source))
+    manifest = json.loads((folder / "fit.json").read_text())
+    (folder / "fit.json").write_text(json.dumps(manifest | change))
+    refused(run("--resume", "--output", folder), "fit.json is damaged", "restore it from a copy")
 
 
 def test_what_is_wrong_with_the_question(tmp_path: Path) -> None:
