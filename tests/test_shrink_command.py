@@ -126,7 +126,6 @@ def test_what_is_wrong_with_the_question(fitted: Path, tmp_path: Path) -> None:
     refused(run(fitted, "--fraction", "1.5"), "--fraction 1.5")
     refused(run(fitted, "--rule", "gate_snr2", "--output", tmp_path / "gates"), "gate_snr2", "parametrization='expanded'")
     refused(run(fitted, "--threshold", "nan"), "threshold=nan", "finite")
-    refused(run(fitted, "--most-loss", "nan", "--output", tmp_path / "gates"), "most_loss=nan")
     refused(run(fitted, "--threshold", "-100", "--output", tmp_path / "gates"), "nothing is left of")  # refused before, so not taken
     assert not (tmp_path / "gates").exists()
     (tmp_path / "full").mkdir()
