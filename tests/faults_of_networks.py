@@ -75,6 +75,20 @@ OF_NETWORKS = {
         "a density per unit of y is that of the standardized y over its sd",
         (FIT_COMMAND, "-k", "score_are_those"),
     ),
+    "a_stranger_s_file_taken_for_ours": Fault(
+        "fit_folder.py",
+        "ours = (MANIFEST, DATA) if _only_claimed(path) else ()",
+        "ours = (MANIFEST, DATA)",
+        "data.npz in a folder without a manifest is the user's own",
+        (FIT_COMMAND, "-k", "own_under_our_name"),
+    ),
+    "layers_of_one_name_overwritten": Fault(
+        "compress/layer_text.py",
+        'if f"{at}.{each.name}" in arrays:',
+        "if arrays is None:",
+        "the second of two layers of one name would take the first one's place in the file",
+        (NETWORK_FILE, "-k", "one_name"),
+    ),
     "tuned_weights_that_were_dropped": Fault(
         "fine_tuning.py",
         "value * self.ppl.array(self.masks[name])",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from typer.testing import CliRunner
 
 import scalemix as sm
 from scalemix.cli import app
+from scalemix.files import load_arrays
 from scalemix.fit_folder import FitFolder
+from scalemix.supervised import read_supervised
+from scalemix.wanted_fit import Wanted
 
 QUICK = ["--network", "4", "--method", "vbd", "--backend", "pyro", "--epochs", "60", "--draws", "20"]
 
@@ -115,13 +119,66 @@ def test_the_folder_of_another_fit_is_refused(fitted: tuple[Path, str], tmp_path
     folder, _ = fitted
     again = ["--data", numbers(tmp_path), "--target", "y", "--output", folder, *QUICK]
     refused(run(*again), "holds a finished fit", "--resume", "another --output")
-    refused(run("--resume", "--output", folder, "--epochs", "61"), "begun with 60, not with --epochs 61", "another --output")
-    refused(run("--resume", "--output", folder, "--seed", "3"), "begun with 0, not with --seed 3")
-    refused(run("--resume", "--output", folder, "--target", "a"), "begun with y, not with --target a")
+    refused(run("--resume", "--output", folder, "--epochs", "61"), "begun with --epochs 60, not with --epochs 61", "another --output")
+    refused(run("--resume", "--output", folder, "--seed", "3"), "begun with --seed 0, not with --seed 3")
+    refused(run("--resume", "--output", folder, "--target", "a"), "begun with --target y, not with --target a")
     refused(run("--resume", "--output", tmp_path / "none"), "there is no fit in", "--data")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     refused(run("--data", numbers(tmp_path), "--target", "y", "--output", tmp_path / "full", *QUICK), "not empty", "notes.txt", "--output")
+
+
+def plain_npz(path: Path, **more: np.ndarray) -> Path:
+    rng = np.random.default_rng(2)
+    np.savez_compressed(path, **({"x": rng.normal(size=(30, 2)), "y": rng.normal(size=30)} | more))  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("more", [("--method", "mc_dropout", "--prior", "normal"), ("--method", "map", "--epochs", "2"), ("--resume",)])
+def test_a_file_of_the_user_s_own_under_our_name_is_left_alone(more: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "n1"
+    folder.mkdir()
+    path = plain_npz(folder / "data.npz")
+    before = path.read_bytes()
+    refused(run("--data", path, "--output", folder, *QUICK, *more), "data.npz", "--output")
+    assert path.read_bytes() == before
+    refused(run("--data", plain_npz(tmp_path / "d.npz"), "--output", folder, *QUICK, *more), "not empty (it has data.npz)", "--output")
+    assert path.read_bytes() == before
+
+
+def test_a_fit_killed_before_its_rows_were_whole_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, source = tmp_path / "out", str(plain_npz(tmp_path / "d.npz"))
+    wanted, data = Wanted(method="map", source=source), read_supervised(source)
+    with monkeypatch.context() as patch:
+        write = FitFolder._write
+        patch.setattr(FitFolder, "_write", lambda self: write(self) if self.manifest["data"] is None else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            FitFolder.begin(folder, wanted, data)
+    assert {path.name for path in folder.iterdir()} == {"fit.json", "data.npz"}
+    assert not FitFolder.there(folder)
+    with pytest.raises(ValueError, match="there is no fit in"):
+        FitFolder.open(folder)
+    FitFolder.begin(folder, wanted, data)
+    assert FitFolder.open(folder).wanted == wanted
+
+
+def test_what_another_process_wrote_is_not_forgotten(tmp_path: Path) -> None:
+    folder, source = tmp_path / "out", str(plain_npz(tmp_path / "d.npz"))
+    mine = FitFolder.begin(folder, Wanted(method="map", source=source), read_supervised(source))
+    FitFolder.open(folder).forget()
+    assert (folder / "data.npz").is_file() and (folder / "fit.json").is_file()
+    plain_npz(folder / "data.npz")
+    mine.forget()
+    assert [path.name for path in folder.iterdir()] == ["data.npz"]
+
+
+@pytest.mark.parametrize("change", [{"finished": 5}, {"finished": {"file": 5, "sha256": 5}}, {"wanted": [1]}])
+def test_a_manifest_of_other_things_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    folder, source = tmp_path / "out", str(plain_npz(tmp_path / "d.npz"))
+    FitFolder.begin(folder, Wanted(method="map", source=source), read_supervised(source))
+    manifest = json.loads((folder / "fit.json").read_text())
+    (folder / "fit.json").write_text(json.dumps(manifest | change))
+    refused(run("--resume", "--output", folder), "fit.json is damaged", "restore it from a copy")
 
 
 def test_what_is_wrong_with_the_question(tmp_path: Path) -> None:
@@ -141,6 +198,8 @@ def test_what_is_wrong_with_the_question(tmp_path: Path) -> None:
     refused(asked("--network", "4,x"), "--network '4,x'", "whole numbers")
     refused(asked("--prior", "lasso"), "unknown prior 'lasso'", "laplace")
     refused(asked("--prior", "laplace 3"), "'3' is not a setting")
+    refused(asked("--prior", "log-uniform", "--method", "mean_field"), "--prior log-uniform", "give --method variational_dropout")
+    refused(asked("--prior", "gaussian-uniform-maximized", "--method", "map"), "give --method vbd")
     refused(asked("--warmup", "10"), "--warmup is of a sampler", "vbd")
     refused(asked("--method", "nuts", "--epochs", "9"), "--epochs is of training", "nuts")
     refused(asked("--method", "mean_field", "--batch-size", "9"), "--batch-size", "all rows at once")
@@ -164,6 +223,14 @@ def test_what_is_wrong_with_the_question(tmp_path: Path) -> None:
         ({"x": np.arange(40.0).reshape(20, 2), "y": np.zeros(20, int)}, ("one class alone",)),
         ({"x": np.ones((20, 4, 4)), "y": np.arange(20.0)}, ("images", "constant")),
         ({"x": np.ones((3, 2)), "y": np.arange(3.0)}, ("3 rows", "at least 10")),
+        (
+            {"x": np.ones((20, 2)), "y": np.ones(20), "x_test": np.ones((0, 2)), "y_test": np.ones(0)},
+            ("x_test of", "(0, 2)", "leave x_test"),
+        ),
+        ({"x": np.ones((20, 0)), "y": np.ones(20)}, ("x of", "(20, 0)", "columns")),
+        ({"x": np.ones((20, 2)), "y": np.arange(20) + 1j}, ("y of", "complex128", "real numbers")),
+        ({"x": np.ones((20, 2)), "y": np.array([b"\xff", b"a"] * 10)}, ("y of", "no UTF-8 text")),
+        ({"x": np.ones((20, 2)), "y": np.array(["1"] * 20), "x_test": np.ones((2, 2)), "y_test": np.ones(2)}, ("y_test", "both as text")),
         ({"x": np.ones((20, 2)), "y": np.array([{}] * 20)}, ("no npz file of plain arrays",)),
     ],
 )
@@ -171,6 +238,33 @@ def test_bad_npz(arrays: dict[str, np.ndarray], words: tuple[str, ...], tmp_path
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays)  # type: ignore[arg-type]
     refused(run("--data", path, "--output", tmp_path / "out", *QUICK), "mine.npz" if "at least" not in words[-1] else "3 rows", *words)
+
+
+def test_bytes_are_classes_by_their_text(tmp_path: Path) -> None:
+    found = read_supervised(str(plain_npz(tmp_path / "d.npz", y=np.array(["ä".encode(), b"b"] * 15))))
+    assert found.classes == ("b", "ä")
+
+
+@pytest.mark.parametrize("error", [zlib.error, EOFError])
+def test_a_damaged_npz(error: type[Exception], tmp_path: Path) -> None:
+    """A bad first byte of a compressed array; a plain one of which the sizes are too large, so that the file ends before it."""
+    path = plain_npz(tmp_path / "d.npz")
+    if error is EOFError:
+        np.savez(path, x=np.ones((30, 2)), y=np.ones(30))
+    content = bytearray(path.read_bytes())
+    if error is zlib.error:
+        start = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")
+        content[start] = 0xFF
+    else:
+        directory = content.index(b"PK\x01\x02")
+        content[directory + 20 : directory + 28] = 2 * (10**8).to_bytes(4, "little")
+        content = content.replace(b"(30, 2), }    ", b"(300000, 2), }", 1)
+    path.write_bytes(content)
+    with pytest.raises(error), np.load(path) as file:
+        file["x"]
+    refused(run("--data", path, "--output", tmp_path / "out", *QUICK), "d.npz is no npz file of plain arrays")
+    with pytest.raises(ValueError, match=r"d.npz is damaged"):
+        load_arrays(path)
 
 
 @pytest.mark.parametrize("name", ["fit.json", "data.npz", "posterior.nc"])

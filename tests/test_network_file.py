@@ -18,6 +18,7 @@ from untrained_fits import LANGUAGES, X, by_log_uniform
 import scalemix.pyro as in_pyro
 from scalemix import compress
 from scalemix.compress import Affine, Channelwise, Elementwise, Lstm, Network, Residual, load, removed
+from scalemix.compress.network import save_layers
 from scalemix.pyro.exporting import export
 
 
@@ -118,6 +119,19 @@ def header(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     safetensors.numpy.save_file(arrays, path, metadata={"scalemix": json.dumps(told)})
 
 
+def header_text(path: Path, text: str) -> None:
+    """Write a file with this text for a header."""
+    safetensors.numpy.save_file({"a": np.ones(2)}, path, metadata={"scalemix": text})
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """So many residual blocks within one another."""
+    told: dict[str, Any] = {"kind": "flatten"}
+    for _ in range(depth):
+        told = {"kind": "residual", "branch": [told], "shortcut": []}
+    return told
+
+
 def arrays_of(path: Path, change: Callable[[dict[str, np.ndarray]], Any]) -> None:
     """Write the file with other arrays."""
     with safetensors.safe_open(path, framework="numpy") as file:
@@ -147,6 +161,12 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], Any]]] = {
         lambda path: arrays_of(path, lambda arrays: arrays.update({"w2.weight": np.ones((9, 2), np.float32)})),
     ),
     "bias": ("'w1' has a weight", lambda path: arrays_of(path, lambda arrays: arrays.update({"w1.bias": np.ones(11, np.float32)}))),
+    "infinite": ("num_inputs is inf", lambda path: header(path, lambda told: told.update(num_inputs=float("inf")))),
+    "no_whole_number": ("num_inputs is 2.7", lambda path: header(path, lambda told: told.update(num_inputs=2.7))),
+    "stride": ("has stride True", lambda path: header(path, lambda told: told["layers"][0].update(stride=True))),
+    "deep": ("more than 16 residual blocks", lambda path: header(path, lambda told: told["layers"].append(nested(40)))),
+    "deeper": ("damaged", lambda path: header_text(path, '{"a":' * 100_000 + "1" + "}" * 100_000)),
+    "twice": ("two layers are called 'w1'", lambda path: header(path, lambda told: told["layers"].insert(0, told["layers"][0]))),
     "inputs": ("no indices below 5", lambda path: arrays_of(path, lambda arrays: arrays.update(inputs=np.array([7])))),
 }
 
@@ -163,6 +183,12 @@ def test_a_damaged_file_is_refused_in_one_sentence(saved: Path, tmp_path: Path, 
     assert "small.safetensors" in sentence and "Shrunk.save" in sentence + "Shrunk.save" * ("version" in sentence)
     assert "\n" not in sentence
     assert not (tmp_path / "boom").exists()
+
+
+def test_two_layers_of_one_name_are_not_written(tmp_path: Path) -> None:
+    layers = [Affine("w", value * np.eye(2), np.zeros(2)) for value in (1.0, 2.0)]
+    with pytest.raises(ValueError, match="two layers are called 'w'"):
+        save_layers(layers, tmp_path / "small.safetensors", inputs=np.arange(2), num_inputs=2)
 
 
 def test_where_it_cannot_be_written(saved: Path, tmp_path: Path) -> None:

@@ -158,10 +158,12 @@ def test_every_rule_is_in_the_table_of_its_module() -> None:
 
 REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "rule": ("unknown rule 'size': give one of 'log_alpha'", lambda: Rule("size")),
+    "nan": (r"threshold=nan\): give a finite number", lambda: Rule("log_alpha", float("nan"))),
     "no_threshold": ("has no threshold of its own", lambda: prune(by_log_uniform(), "magnitude")),
     "no_gates": ("fit with parametrization='expanded'", lambda: prune(by_log_uniform(), "gate_snr2")),
     "fraction": (r"fraction=0.0\): give the kept part", lambda: prune(by_log_uniform(), "magnitude", fraction=0.0)),
     "loss_alone": ("score= and most_loss= together", lambda: prune(by_log_uniform(), "magnitude", most_loss=0.1)),
+    "loss_nan": ("most_loss=nan", lambda: prune(by_log_uniform(), "magnitude", score=len, most_loss=float("nan"))),  # type: ignore[arg-type]
     "both": ("fraction= and score=", lambda: prune(by_log_uniform(), "magnitude", fraction=0.5, score=len, most_loss=0.1)),  # type: ignore[arg-type]
     "probabilities": ("probabilities from 0 to 1", lambda: feature_scores([np.full((2, 1), 1.5)])),
     "no_chain": ("layers of the shapes", lambda: feature_scores([np.ones((2, 3)), np.ones((2, 1))])),

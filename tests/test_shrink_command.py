@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
-from scalemix import compress
+from scalemix import compress, shrink_job
 from scalemix.cli import app
 from scalemix.fit_folder import FitFolder
 
@@ -53,11 +53,14 @@ def layered(arrays: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("no_export")
-def test_what_is_written_is_the_network_of_what_is_kept(fitted: Path, tmp_path: Path) -> None:
+def test_what_is_written_is_the_network_of_what_is_kept(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight of sixteen weights by magnitude: masked by hand from dense.safetensors, the outputs and RMSE are those of the smaller file."""
+    monkeypatch.setattr(shrink_job, "COMPARED", 5)
     out = tmp_path / "small"
-    result = run(fitted, "--rule", "magnitude", "--fraction", "0.5", "--output", out)
+    result = run(fitted, "--rule", "magnitude", "--fraction", "0.52", "--output", out)
     assert result.exit_code == 0, result.output
+    assert "Kept by magnitude: 8 of 16 weights" in result.output
+    assert "the first 5 of the 12 rows held out" in (out / "report.md").read_text()
     data = FitFolder.open(fitted).data
     dense, small = (safetensors.numpy.load_file(out / f"{name}.safetensors") for name in ("dense", "shrunk"))
     sizes = np.concatenate([np.abs(dense[f"{name}.weight"]).reshape(-1) for name in ("w1", "w2")])
@@ -122,13 +125,27 @@ def test_what_is_wrong_with_the_question(fitted: Path, tmp_path: Path) -> None:
     refused(run(fitted, "--threshold", "3", "--fraction", "0.5"), "--threshold and --fraction")
     refused(run(fitted, "--fraction", "1.5"), "--fraction 1.5")
     refused(run(fitted, "--rule", "gate_snr2", "--output", tmp_path / "gates"), "gate_snr2", "parametrization='expanded'")
-    refused(run(fitted, "--threshold", "-100", "--output", tmp_path / "all"), "nothing is left of")
+    refused(run(fitted, "--threshold", "nan"), "threshold=nan", "finite")
+    refused(run(fitted, "--threshold", "-100", "--output", tmp_path / "gates"), "nothing is left of")  # refused before, so not taken
+    assert not (tmp_path / "gates").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     refused(run(fitted, "--output", tmp_path / "full"), "not empty", "notes.txt", "--output")
     (tmp_path / "file").write_text("in the way")
     refused(run(fitted, "--output", tmp_path / "file" / "out"), "cannot write")
     assert run(fitted, "--fine-tune", "0").exit_code == 2
+
+
+def test_a_refusal_keeps_what_there_is_to_go_on_with(tmp_path: Path) -> None:
+    (tmp_path / "out" / "run").mkdir(parents=True)
+    kept = [tmp_path / "out" / name for name in ("shrink.json", "run/training.json")]
+    for path in kept:
+        path.write_text("{}")
+    shrink_job._release(tmp_path / "out")
+    assert all(path.is_file() for path in kept)
+    kept[1].unlink()
+    shrink_job._release(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -18,9 +18,9 @@ from scalemix.effects import effect_cdf, effect_quantile, effect_sd
 from scalemix.marginal import atom, log_marginal
 from scalemix.noise import Noise
 from scalemix.plan import forms, single_form
-from scalemix.priors import ScaleMixture
+from scalemix.priors import ScaleMixture, VariationalPrior
 
-__all__ = ["describe", "equation", "named_prior", "prior_names"]
+__all__ = ["describe", "equation", "named_prior", "prior_names", "weight_prior"]
 
 LEVELS = (0.5, 0.9, 0.95, 0.99)
 
@@ -41,8 +41,16 @@ def named_prior(name: str, settings: Mapping[str, str] | None = None) -> ScaleMi
 
     Besides its own settings each takes ``num_weights``, the size of the array for priors that depend on it; a noise ``base_scale``.
 
-    Raises: ValueError for an unknown name or setting, a value that is no number, or whatever the prior refuses.
+    Raises: ValueError for an unknown name or setting, a value that is no number, what has no density, or whatever the prior refuses.
     """
+    prior = weight_prior(name, settings)
+    if not isinstance(prior, ScaleMixture):
+        raise ValueError(f"{name} has no density of a weight to describe: {prior.reason}")
+    return prior
+
+
+def weight_prior(name: str, settings: Mapping[str, str] | None = None) -> ScaleMixture | VariationalPrior:
+    """As ``named_prior``, and those too that only a variational objective can use."""
     maker, values = _maker(name), dict(settings or {})
     known = {parameter: each.default for parameter, each in inspect.signature(maker).parameters.items()}
     is_noise = isinstance(maker, type) and issubclass(maker, Noise)
@@ -58,9 +66,7 @@ def named_prior(name: str, settings: Mapping[str, str] | None = None) -> ScaleMi
         raise ValueError("expected_active= is a number out of num_weights=: give both, e.g. expected_active=5 num_data=100 num_weights=50")
     made = maker(**numbers)
     prior = ScaleMixture(made, base_scale=base_scale) if isinstance(made, Noise) else made
-    if not isinstance(prior, ScaleMixture):
-        raise ValueError(f"{name} has no density of a weight to describe: {getattr(prior, 'reason', 'it is not a scale mixture')}")
-    return prior if num_weights is None else prior.resolve(num_weights)
+    return prior.resolve(num_weights) if num_weights is not None and isinstance(prior, ScaleMixture) else prior
 
 
 def describe(prior: ScaleMixture) -> dict[str, str]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["checksum", "load_arrays", "replacing", "writing"]
+__all__ = ["UNREADABLE", "checksum", "load_arrays", "replacing", "writing"]
+
+# What NumPy raises for a file that is no whole npz of plain arrays: TypeError for a single array, RuntimeError for a locked file.
+UNREADABLE = (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @contextmanager
@@ -54,7 +58,7 @@ def load_arrays(path: Path, only: str = "") -> dict[str, dict[str, np.ndarray]]:
                 if key.startswith(only):
                     group, name = key.split("/", 1)
                     groups.setdefault(group, {})[name] = file[key]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is damaged ({error}): restore it from a copy, or start anew in another folder") from error
     return groups
 

@@ -28,6 +28,7 @@ __all__ = ["FitFolder"]
 
 SCHEMA = "scalemix fit 1"
 MANIFEST, DATA, RESULT, RUN = "fit.json", "data.npz", "posterior.nc", "run"
+CLAIM = {"schema": SCHEMA, "data": None}  # stands in the manifest until the rows are written: what says that data.npz is ours
 
 
 class FitFolder:
@@ -41,6 +42,7 @@ class FitFolder:
 
     def __init__(self, path: Path, manifest: dict[str, Any], wanted: Wanted, data: Supervised) -> None:
         self.path, self.manifest, self.wanted, self.data = path, manifest, wanted, data
+        self._written: dict[str, str] = {}  # checksums of what this process wrote
 
     @classmethod
     def begin(cls, path: Path, wanted: Wanted, data: Supervised) -> FitFolder:
@@ -48,14 +50,19 @@ class FitFolder:
 
         Raises: ValueError if something else is in it, OSError if it cannot be written to.
         """
+        if Path(wanted.source).resolve() == (path / DATA).resolve():
+            raise ValueError(f"{wanted.source} is where the fit in {path} would write its own rows: give --output another folder")
         with writing("the fit", path):
             path.mkdir(parents=True, exist_ok=True)
-        ours = (DATA,)  # of a fit that was killed before it began
+        ours = (MANIFEST, DATA) if _only_claimed(path) else ()  # of a fit that was killed before it began
         if stranger := next((each.name for each in path.iterdir() if each.name not in ours and not each.name.endswith(".tmp")), None):
             raise ValueError(f"{path} is not a fit of scalemix and not empty (it has {stranger}): give --output a new folder")
+        found = cls(path, CLAIM, wanted, data)
+        found._write()
         told = data.save(path / DATA)
         record = {"file": DATA, "sha256": checksum(path / DATA), **told}
-        found = cls(path, {"schema": SCHEMA, "wanted": dataclasses.asdict(wanted), "data": record, "finished": None}, wanted, data)
+        found._written[DATA] = record["sha256"]
+        found.manifest = {"schema": SCHEMA, "wanted": dataclasses.asdict(wanted), "data": record, "finished": None}
         found._write()
         return found
 
@@ -66,7 +73,7 @@ class FitFolder:
         Raises: ValueError if there is none, or a file is missing or damaged.
         """
         file = path / MANIFEST
-        if not file.is_file():
+        if not cls.there(path):
             raise ValueError(f"there is no fit in {path}: give the folder that scalemix fit wrote with --output")
         try:
             manifest = json.loads(file.read_text())
@@ -75,17 +82,19 @@ class FitFolder:
                     f"{file} was written as {manifest['schema']!r}, and this one reads {SCHEMA!r}: use the version that wrote it"
                 )
             told: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in manifest["wanted"].items()}
-            wanted, record, _ = Wanted(**told), manifest["data"], manifest["finished"]
+            wanted, record, finished = Wanted(**told), manifest["data"], manifest["finished"]
+            if finished is not None and not all(isinstance(finished[name], str) for name in ("file", "sha256")):
+                raise TypeError("'finished' names no file")
             _check(path, record)
             data = Supervised.load(path / record["file"], record)
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{file} is damaged ({error}): restore it from a copy, or fit anew in another folder") from error
         return cls(path, manifest, wanted, data)
 
     @classmethod
     def there(cls, path: Path) -> bool:
         """Whether a fit was begun in the folder."""
-        return (path / MANIFEST).is_file()
+        return (path / MANIFEST).is_file() and not _only_claimed(path)
 
     @property
     def finished(self) -> bool:
@@ -134,11 +143,18 @@ class FitFolder:
         return found
 
     def forget(self) -> None:
-        """Take away a fit that was refused before it had a checkpoint, so that the folder can be used again."""
-        if not self.finished and not _begun(self.path / RUN):
-            shutil.rmtree(self.path / RUN, ignore_errors=True)
-            for name in (MANIFEST, DATA):
-                (self.path / name).unlink(missing_ok=True)
+        """Take away what this process wrote of a fit that was refused before it had a checkpoint, so that the folder can be used again."""
+        if self.finished or _begun(self.path / RUN) or not self._is_mine(MANIFEST):
+            return
+        shutil.rmtree(self.path / RUN, ignore_errors=True)
+        for name in (DATA, MANIFEST):
+            if self._is_mine(name):
+                (self.path / name).unlink()
+
+    def _is_mine(self, name: str) -> bool:
+        """The file is the one that this process wrote."""
+        path = self.path / name
+        return name in self._written and path.is_file() and checksum(path) == self._written[name]
 
     def differs(self, asked: dict[str, Any]) -> str:
         """A sentence on the first thing ``asked`` for that is not what this fit was begun with, or ""."""
@@ -146,7 +162,7 @@ class FitFolder:
         for name, value in asked.items():
             if mine[name] != value:
                 option = "--data" if name == "source" else f"--{name.replace('_', '-')}"
-                begun = "without it" if mine[name] is None else f"with {_shown(mine[name])}"
+                begun = "without it" if mine[name] is None else f"with {option} {_shown(mine[name])}"
                 return (
                     f"the fit in {self.path} was begun {begun}, not with {option} {_shown(value)}: leave {option} away, or give another "
                     "--output"
@@ -157,6 +173,15 @@ class FitFolder:
         path = self.path / MANIFEST
         with writing("the fit", path), replacing(path) as temporary:
             temporary.write_text(json.dumps(self.manifest, indent=1))
+        self._written[MANIFEST] = checksum(path)
+
+
+def _only_claimed(path: Path) -> bool:
+    """A fit was killed before its rows were whole: the folder was empty before it."""
+    try:
+        return json.loads((path / MANIFEST).read_text()) == CLAIM
+    except (OSError, ValueError, RecursionError):  # no manifest, or a damaged one, which open refuses
+        return False
 
 
 def _begun(run: Path) -> bool:

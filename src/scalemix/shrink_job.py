@@ -33,7 +33,7 @@ from scalemix.training import Settings
 
 __all__ = ["RULE_OF", "Asked", "Result", "shrink_fit"]
 
-SCHEMA, MANIFEST = "scalemix shrink 1", "shrink.json"
+SCHEMA, MANIFEST, RUN = "scalemix shrink 1", "shrink.json", "run"
 # Of each method the rule that its paper drops by; of points there is nothing but their size.
 RULE_OF = {
     "variational_dropout": "log_alpha",
@@ -53,6 +53,7 @@ RULE_OF = {
 }
 BATCHES = (1, 128)
 FIFTH = 5
+COMPARED = 1000  # rows held out whose outputs are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class Result:
         shrunk: the smaller network, before fine-tuning.
         scores: by network, of the rows held out; of those by which was chosen, if they were.
         chosen_on: what the loss was looked at, "" where a threshold or a fraction decided.
-        difference: largest |masked − shrunk| of the outputs for the rows held out.
+        difference: largest |masked − shrunk| of the outputs for the rows held out, at most the first ``COMPARED`` of them.
         seconds: median of a call by network and batch.
         bytes: of the files.
         measured: of the rule, what it ranked.
@@ -102,6 +103,14 @@ def shrink_fit(fit: FitFolder, asked: Asked, output: Path) -> Result:
     Raises: ValueError for what cannot be shrunk so, or a folder that holds something else; ImportError without safetensors.
     """
     _claim(output, fit, asked)
+    try:
+        return _shrunk(fit, asked, output)
+    except (ValueError, ImportError, FloatingPointError):
+        _release(output)
+        raise
+
+
+def _shrunk(fit: FitFolder, asked: Asked, output: Path) -> Result:
     posterior, data = fit.posterior(), fit.data
     ppl, test = language(fit.wanted.backend), data.test
     rule = Rule(asked.rule, asked.threshold)
@@ -135,7 +144,7 @@ def shrink_fit(fit: FitFolder, asked: Asked, output: Path) -> Result:
         masked, smaller = (_outputs(each, test) for each in (network(shrunk.masked), network(shrunk.layers, inputs)))
         layers: Sequence[Layer] = shrunk.layers
         if asked.fine_tune is not None:
-            layers = _tuned(fit, posterior, shrunk, asked, output / "run", inputs)
+            layers = _tuned(fit, posterior, shrunk, asked, output / RUN, inputs)
             scores["shrunk, fine-tuned"] = score_network(network(layers, inputs), data, test)
         modules = {"dense": ppl.build(dense, None), "shrunk": ppl.build(layers, inputs)}
         x = ppl.array(np.resize(test.x, (max(BATCHES), *test.x.shape[1:])).astype(np.float32))
@@ -159,7 +168,7 @@ def shrink_fit(fit: FitFolder, asked: Asked, output: Path) -> Result:
         rule.values(posterior),
     )
     _record(output, fit, asked, result)
-    shutil.rmtree(output / "run", ignore_errors=True)
+    shutil.rmtree(output / RUN, ignore_errors=True)
     return result
 
 
@@ -215,7 +224,7 @@ def _means(posterior: Posterior) -> dict[str, np.ndarray]:
 
 
 def _outputs(network: Callable[[np.ndarray], np.ndarray], rows: Rows) -> np.ndarray:
-    return network(rows.x[:1000])
+    return network(rows.x[:COMPARED])
 
 
 def _numpy(value: Any) -> np.ndarray:
@@ -235,11 +244,21 @@ def _claim(output: Path, fit: FitFolder, asked: Asked) -> None:
         except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{file} is damaged ({error}): remove it, or give --output another folder") from error
         if not same:
-            raise ValueError(f"{output} holds what another command shrank: give another --output")
+            state = "holds what another command shrank" if "report" in found else "was begun by another command"
+            raise ValueError(f"{output} {state}: give another --output")
         return
     if stranger := next((each.name for each in output.iterdir() if not each.name.endswith(".tmp")), None):
         raise ValueError(f"{output} is not empty (it has {stranger}): give --output a new folder")
     _write(file, {"schema": SCHEMA, **begun})
+
+
+def _release(output: Path) -> None:
+    """The claim of a command that was refused does not stand in the way of the next one, unless there is something to go on with."""
+    if {path.name for path in output.iterdir()} - {MANIFEST, RUN} or (output / RUN / "training.json").is_file():
+        return
+    shutil.rmtree(output / RUN, ignore_errors=True)
+    (output / MANIFEST).unlink(missing_ok=True)
+    output.rmdir()
 
 
 def _record(output: Path, fit: FitFolder, asked: Asked, result: Result) -> None:

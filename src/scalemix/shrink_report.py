@@ -35,6 +35,7 @@ def shrink_page(
     measured: Mapping[str, np.ndarray],
     *,
     difference: float,
+    compared: int,
     about: str,
     chosen: str,
 ) -> Page:
@@ -47,7 +48,8 @@ def shrink_page(
         seconds: median of a call, "dense" and "shrunk", by batch.
         num_bytes: of the files, "dense" and "shrunk".
         measured: what the rule ranked, by weight.
-        difference: largest one between outputs of the masked and the shrunk network.
+        difference: largest one between outputs of the masked and the shrunk network for the first ``compared`` of the rows held out.
+        compared: see there.
         about: what was fitted.
         chosen: how the rule was applied, in words.
     """
@@ -64,9 +66,11 @@ def shrink_page(
     )
     page.heading("What it costs")
     page.table(*error_rows(data, scores))
+    count = len(data.test.y)
+    rows = f"the {count} rows held out" if count <= compared else f"the first {compared} of the {count} rows held out"
     page.paragraph(
-        f"The shrunk network has the outputs of the masked one: the largest difference over the rows held out is {difference:.2g}. These "
-        "rows have chosen nothing.",
+        f"The shrunk network has the outputs of the masked one: the largest difference over {rows} is {difference:.2g}. The rows held "
+        "out have chosen nothing.",
         caption=True,
     )
     try:

@@ -6,7 +6,6 @@ one standard deviation for all their numbers.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalemix.data import LEAST_ROWS, DataError, csv_frame, held_out_fifth, standardize
-from scalemix.files import load_arrays, replacing, writing
+from scalemix.files import UNREADABLE, load_arrays, replacing, writing
 from scalemix.uci import UCI_SETS, uci_regression
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ def _npz_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is no npz file of plain arrays ({error}): write it by numpy.savez(path, x=..., y=...)") from error
     wanted = ["x", "y", *(["x_test", "y_test"] if {"x_test", "y_test"} & found.keys() else [])]
     missing = [name for name in wanted if name not in found]
@@ -223,16 +222,38 @@ def _npz_arrays(path: Path) -> dict[str, np.ndarray]:
                 f"{x} of {path} has the shape {found[x].shape} and holds {found[x].dtype}: give numbers (n, p), or images (n, height, "
                 "width, channel)"
             )
+        if found[x].size == 0:
+            raise DataError(f"{x} of {path} has the shape {found[x].shape}, so nothing is in it: {_filled(x)}")
+        if found[y].dtype.kind == "S":
+            found[y] = _decoded(found[y], f"{y} of {path}")
+        if found[y].dtype.kind not in "fiubU":
+            raise DataError(f"{y} of {path} holds {found[y].dtype}: give real numbers, or classes as whole numbers or text")
         if found[y].shape != found[x].shape[:1]:
             raise DataError(f"{y} of {path} has the shape {found[y].shape} and {x} has {len(found[x])} rows: give one outcome per row")
         for name in (x, y):
             if found[name].dtype.kind == "f" and not np.isfinite(found[name]).all():
                 raise DataError(f"{name} of {path} holds NaN or infinite values: drop or impute those rows")
+    if "y_test" in found and (found["y"].dtype.kind == "U") != (found["y_test"].dtype.kind == "U"):
+        raise DataError(f"y of {path} holds {found['y'].dtype} and y_test {found['y_test'].dtype}: give both as text, or both as numbers")
     if "x_test" in found and found["x_test"].shape[1:] != found["x"].shape[1:]:
         raise DataError(
             f"x_test of {path} has rows of the shape {found['x_test'].shape[1:]} and x of {found['x'].shape[1:]}: give both alike"
         )
     return found
+
+
+def _filled(x: str) -> str:
+    return (
+        "give at least one row, or leave x_test and y_test away, and a fifth of x is held out" if x == "x_test" else "add rows or columns"
+    )
+
+
+def _decoded(y: np.ndarray, what: str) -> np.ndarray:
+    """Bytes as the text that they stand for."""
+    try:
+        return np.char.decode(y, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} holds bytes that are no UTF-8 text ({error}): write the classes as text or whole numbers") from error
 
 
 def _with_classes(scaled: Supervised, y: np.ndarray, y_test: np.ndarray, names: tuple[str, ...]) -> Supervised:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from scalemix.catalog import named_prior
+from scalemix.catalog import weight_prior
 from scalemix.compare_jobs import FAMILY_TRAINING, METHODS, SAMPLERS
 from scalemix.family import FAMILY
 from scalemix.likelihoods import Categorical, Gaussian, Likelihood
-from scalemix.priors import Normal
+from scalemix.priors import Normal, VariationalPrior
 from scalemix.supervised import Supervised
 from scalemix.uci import UCI_SETS
 
@@ -140,7 +140,12 @@ class Wanted:
         for each in settings:
             if "=" not in each:
                 raise ValueError(f"{each!r} is not a setting of the prior: give e.g. --prior '{name} scale=0.5'")
-        return named_prior(name, dict(each.split("=", 1) for each in settings))
+        prior = weight_prior(name, dict(each.split("=", 1) for each in settings))
+        if isinstance(prior, VariationalPrior):
+            treated = next(method for method, member in FAMILY.items() if type(member.prior) is type(prior))
+            if self.method != treated:
+                raise ValueError(f"--prior {name}: {prior.reason}: give --method {treated} with it, or a prior that {self.method} treats")
+        return prior
 
     def _num_draws(self, data: Supervised) -> int:
         """As many as the activations at all rows leave room for: the posterior is evaluated at all rows of its fit."""

@@ -124,6 +124,7 @@ def _shrink(fit: FitFolder, asked: Asked, place: Path) -> Result:
 
 def _report(fit: FitFolder, asked: Asked, result: Result, place: Path) -> None:
     from scalemix.page import Page
+    from scalemix.shrink_job import COMPARED
     from scalemix.shrink_report import cost_rows, error_rows, shrink_page
 
     page = shrink_page(
@@ -134,6 +135,7 @@ def _report(fit: FitFolder, asked: Asked, result: Result, place: Path) -> None:
         result.bytes,
         result.measured,
         difference=result.difference,
+        compared=COMPARED,
         about=fit.wanted.about(fit.data),
         chosen=_how(asked, result),
     )
@@ -150,12 +152,13 @@ def _report(fit: FitFolder, asked: Asked, result: Result, place: Path) -> None:
 
 def _how(asked: Asked, result: Result) -> str:
     """How the rule was applied, in words."""
-    rule = result.shrunk.pruning.rule
+    pruning = result.shrunk.pruning
+    rule, left = pruning.rule, f"{pruning.kept_weights} of {pruning.num_weights} weights"
     if asked.fraction is not None:
-        told = f"Kept by {rule.name}: the best {100.0 * asked.fraction:g} % of what it ranks."
+        told = f"Kept by {rule.name}: {left}, asked for the best {100.0 * asked.fraction:g} % of what it ranks."
     elif asked.most_loss is not None:
-        told = f"Kept by {rule.name}: as little as costs at most {asked.most_loss:g}, judged on {result.chosen_on}."
+        told = f"Kept by {rule.name}: {left}, as little as costs at most {asked.most_loss:g}, judged on {result.chosen_on}."
     else:
         threshold = rule.measure.threshold if rule.threshold is None else rule.threshold
-        told = f"Dropped by {rule.name}: what is {rule.measure.dropped} {threshold:g}."
+        told = f"Dropped by {rule.name}: what is {rule.measure.dropped} {threshold:g}; {left} are kept."
     return told if asked.fine_tune is None else f"{told} Then trained {asked.fine_tune} epochs further, what is 0 stays 0."

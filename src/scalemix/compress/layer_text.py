@@ -36,10 +36,14 @@ KINDS: dict[str, type] = {
 }
 ARRAYS = {"affine": ("weight", "bias"), "channelwise": ("scale", "shift"), "lstm": ("weight", "recurrent", "bias")}
 POOLED = ("max", "mean")
+DEPTH = 16  # of residual blocks within one another
 
 
 def described(layers: Sequence[Layer], arrays: dict[str, np.ndarray], place: str = "") -> list[dict[str, Any]]:
-    """JSON of the ``layers``; their arrays are added to ``arrays`` as {name of the layer, or its place}.{name of the array}."""
+    """JSON of the ``layers``; their arrays are added to ``arrays`` as {name of the layer, or its place}.{name of the array}.
+
+    Raises: ValueError if two layers have one name.
+    """
     told = []
     for number, layer in enumerate(layers):
         kind = next(name for name, each in KINDS.items() if type(layer) is each)
@@ -48,6 +52,8 @@ def described(layers: Sequence[Layer], arrays: dict[str, np.ndarray], place: str
         for each in fields(layer):
             value = getattr(layer, each.name)
             if each.name in ARRAYS.get(kind, ()):
+                if f"{at}.{each.name}" in arrays:
+                    raise ValueError(f"two layers are called {at!r}: give each its own name")
                 arrays[f"{at}.{each.name}"] = value
             elif isinstance(layer, Residual):
                 entry[each.name] = described(value, arrays, f"{at}.{each.name}.")
@@ -57,11 +63,13 @@ def described(layers: Sequence[Layer], arrays: dict[str, np.ndarray], place: str
     return told
 
 
-def read_layers(told: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray], place: str = "") -> tuple[Layer, ...]:
+def read_layers(told: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray], place: str = "", depth: int = 0) -> tuple[Layer, ...]:
     """The layers of which ``described`` made ``told`` and ``arrays``.
 
     Raises: KeyError, TypeError or ValueError where something is missing, of another kind, or unknown.
     """
+    if depth > DEPTH:
+        raise ValueError(f"more than {DEPTH} residual blocks stand within one another")
     found = []
     for number, each in enumerate(told):
         options = dict(each)
@@ -71,7 +79,7 @@ def read_layers(told: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarr
         at = str(options["name"]) if kind in ("affine", "lstm") else f"{place}{number}"
         options |= {name: arrays[f"{at}.{name}"] for name in ARRAYS.get(kind, ())}
         if kind == "residual":
-            options = {name: read_layers(layers, arrays, f"{at}.{name}.") for name, layers in options.items()}
+            options = {name: read_layers(layers, arrays, f"{at}.{name}.", depth + 1) for name, layers in options.items()}
         found.append(KINDS[kind](**options))
     return tuple(found)
 
@@ -85,8 +93,13 @@ def in_single_precision(layers: Sequence[Layer]) -> tuple[Layer, ...]:
 
 def check_layers(layers: Sequence[Layer], inputs: np.ndarray, num_inputs: int) -> None:
     """Raise ValueError that says what does not fit together."""
-    if not any(True for _ in with_weights(layers)):
+    names = [layer.name for layer in with_weights(layers)]
+    if not names:
         raise ValueError("it has no weights")
+    if twice := next((name for number, name in enumerate(names) if name in names[:number]), None):
+        raise ValueError(f"two layers are called {twice!r}")
+    if not _whole(num_inputs, 1):
+        raise ValueError(f"num_inputs is {num_inputs!r}, no whole number above 0")
     if inputs.ndim != 1 or inputs.dtype.kind != "i" or np.any(inputs < 0) or np.any(inputs >= num_inputs):
         raise ValueError(f"its inputs are no indices below {num_inputs}")
     _width(layers, len(inputs))
@@ -104,7 +117,7 @@ def _width(layers: Sequence[Layer], width: int) -> int:
             weight, bias = layer.weight, layer.bias
             if weight.ndim not in (2, 4) or bias.shape != weight.shape[-1:]:
                 raise ValueError(f"{layer.name!r} has a weight of shape {weight.shape} and a bias of shape {bias.shape}")
-            if not (isinstance(layer.stride, int) and isinstance(layer.padding, int) and layer.stride >= 1 and layer.padding >= 0):
+            if not (_whole(layer.stride, 1) and _whole(layer.padding, 0)):
                 raise ValueError(f"the layer {layer.name!r} has stride {layer.stride} and padding {layer.padding}")
             _reads(layer.name, weight.shape[-2], width, many=flattened and weight.ndim == 2)
             width, flattened = weight.shape[-1], False
@@ -127,9 +140,14 @@ def _width(layers: Sequence[Layer], width: int) -> int:
             raise ValueError(f"there is no function {layer.name!r}")
         elif isinstance(layer, Pool):
             whole = layer.size is None and layer.how == "mean"
-            if not whole and (layer.how not in POOLED or not isinstance(layer.size, int) or layer.size < 1):
+            if not whole and (layer.how not in POOLED or not _whole(layer.size, 1)):
                 raise ValueError(f"there is no {layer}")
     return width
+
+
+def _whole(value: object, least: int) -> bool:
+    """It is a whole number from ``least`` on, which True is not."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _reads(name: str, fan_in: int, width: int, *, many: bool = False) -> None:

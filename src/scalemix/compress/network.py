@@ -84,7 +84,7 @@ def load(path: str | Path, ppl: PPL) -> Network:
     header, arrays = _read(path)
     try:
         layers = read_layers(header["layers"], arrays)
-        num_inputs, inputs = int(header["num_inputs"]), arrays["inputs"]
+        num_inputs, inputs = header["num_inputs"], arrays["inputs"]
         check_layers(layers, inputs, num_inputs)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): {REMEDY}") from error
@@ -109,7 +109,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                     f"{path} was written as {found!r}, and this version reads {SCHEMA!r}: load it with the version that wrote it"
                 )
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
-    except (OSError, safetensors.SafetensorError, json.JSONDecodeError, TypeError) as error:
+    except (OSError, safetensors.SafetensorError, json.JSONDecodeError, RecursionError, TypeError) as error:
         raise ValueError(f"{path} is no network that scalemix wrote, or is damaged ({error}): {REMEDY}") from error
 
 

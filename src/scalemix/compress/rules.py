@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ class Rule:
         name: of the measure.
         threshold: ``None`` for the measure's own.
 
-    Raises: ValueError for an unknown name.
+    Raises: ValueError for an unknown name, and a threshold that is not finite.
 
     Example:
         >>> prune(posterior, Rule("log_alpha")).kept["w1"].mean()
@@ -63,6 +64,8 @@ class Rule:
     def __post_init__(self) -> None:
         if self.name not in RULES:
             raise ValueError(f"unknown rule {self.name!r}: give one of {', '.join(map(repr, RULES))}")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise ValueError(f"Rule({self.name!r}, threshold={self.threshold!r}): give a finite number")
 
     @property
     def measure(self) -> Measure:

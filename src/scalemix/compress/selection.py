@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -78,6 +79,8 @@ def prune(
     rule = Rule(rule) if isinstance(rule, str) else rule
     if (score is None) != (most_loss is None):
         raise ValueError("prune wants score= and most_loss= together: the score, lower is better, and how much of it may be lost")
+    if most_loss is not None and math.isnan(most_loss):
+        raise ValueError("prune(most_loss=nan): give a number")
     if fraction is not None and score is not None:
         raise ValueError("prune got fraction= and score=: give one of them")
     if fraction is not None and not 0.0 < fraction <= 1.0:
