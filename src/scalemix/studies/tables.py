@@ -51,7 +51,7 @@ def to_markdown(study: Study, size: str, results: Sequence[Result], *, figure: s
         f"# {study.title}",
         "",
         f"{study.source}. `scalemix study {study.name} --size {size}`: {study.sizes[size]}.",
-        f"{len(results)} cells, {sum(result.seconds for result in results) / 3600:.2f} hours of one core.",
+        f"{len(results)} of {len(study.cells(size, results))} cells are done, in {_hours(results):.2f} hours of one core.",
     ]
     for name in dict.fromkeys(table["table"]):
         unit = study.units.get(name)
@@ -92,6 +92,10 @@ def write_report(study: Study, size: str, results: Sequence[Result], folder: Pat
         with replacing(folder / "report.md") as temporary:
             temporary.write_text(to_markdown(study, size, results, figure=path.name if drawn else None), encoding="utf-8")
     return folder / "report.md"
+
+
+def _hours(results: Sequence[Result]) -> float:
+    return sum(result.seconds for result in results) / 3600
 
 
 def _grid(table: pd.DataFrame) -> list[str]:
@@ -140,7 +144,7 @@ def _figure(study: Study, table: pd.DataFrame, path: Path) -> bool:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    panels = list(dict.fromkeys(zip(table["table"], table["column"], strict=True)))
+    panels = [(name, column) for name in table["table"].unique() for column in table[table["table"] == name]["column"].unique()]
     if not panels:
         return False
     wide = min(4, len(panels))
@@ -156,6 +160,7 @@ def _figure(study: Study, table: pd.DataFrame, path: Path) -> bool:
         axis.set_yticks(at, own["row"], fontsize=8)
         axis.set_ylim(-0.6, len(own) - 0.4)
         axis.tick_params(axis="x", labelsize=8)
+        axis.locator_params(axis="x", nbins=5)
         axis.set_title(f"{name}\n{column}", fontsize=9)
         axis.grid(axis="x", lw=0.3)
     for axis in list(axes.flat)[len(panels) :]:
