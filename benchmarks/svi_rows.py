@@ -24,7 +24,7 @@ class Net(NamedTuple):
 
 NETS = {
     "LeNet-300-100, batch 128": Net((784, 300, 100, 10), 5120, 128, 40),
-    "8-50-1, 1000 rows, full batch": Net((8, 50, 1), 1000, 1000, 600),
+    "8-50-1, 1000 rows, full batch": Net((8, 50, 1), 1000, 1000, 200),
 }
 
 
