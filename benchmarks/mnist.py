@@ -14,10 +14,8 @@ kept, biases not counted.
 from __future__ import annotations
 
 import argparse
-import gzip
 import importlib
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -31,8 +29,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import scalemix as sm
 from scalemix import noise
-from scalemix.data import data_folder
 from scalemix.inference import vbd, vib
+from scalemix.mnist import mnist
 from scalemix.models import mlp
 
 RESULTS = Path(__file__).parent / "results"
@@ -137,15 +135,10 @@ RECIPES = {
 }
 
 
-def mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels from 0 to 1, (n, 784), and labels of "train" or "t10k", from the four original files in $SCALEMIX_DATA/mnist."""
-    folder = data_folder() / "mnist"
-    if not folder.is_dir():
-        sys.exit(f"{folder} does not exist: set SCALEMIX_DATA to the folder in which mnist/ lies")
-    images = gzip.decompress((folder / f"{split}-images-idx3-ubyte.gz").read_bytes())
-    labels = gzip.decompress((folder / f"{split}-labels-idx1-ubyte.gz").read_bytes())
-    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 784).astype(np.float32) / 255
-    return pixels, np.frombuffer(labels, np.uint8, offset=8).astype(np.int32)
+def flat(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels from 0 to 1, (n, 784), and labels."""
+    images, labels = mnist(part)
+    return images.reshape(len(images), -1), labels
 
 
 def error_percent(network: Params, x: np.ndarray, y: np.ndarray) -> float:
@@ -211,7 +204,7 @@ def main() -> None:
     recipe = RECIPES[asked.recipe]
     if asked.quick:
         recipe = recipe._replace(settings=replace(recipe.settings, num_epochs=3, kl_schedule=(0, 1)))
-    x, y = mnist("train")
+    x, y = flat("train")
     data, held_out = (x[:-NUM_VALIDATION], y[:-NUM_VALIDATION]), (x[-NUM_VALIDATION:], y[-NUM_VALIDATION:])
     lines, logs, found = [], [], []
     tried = asked.choose or asked.quick
@@ -220,7 +213,7 @@ def main() -> None:
         network, log = fit(recipe, asked.language, seed, data, held_out)
         minutes = (time.perf_counter() - start) / 60
         logs.append(log)
-        test = float("nan") if tried else error_percent(network, *mnist("t10k"))
+        test = float("nan") if tried else error_percent(network, *flat("t10k"))
         found.append((test, compression(network)))
         kept = " / ".join(str(count) for count in kept_weights(network).values())
         fewer = f"{found[-1][1]:.1f} | {100 / found[-1][1]:.2f}"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
-from scalemix.studies.networks import BY_ROW, run
+from scalemix.studies.networks import BY_ROW, images_of, run
 
 __all__ = ["MNIST_DROPOUT"]
 
-SEEDS, KEPT_APART, WIDTHS = 3, 10_000, (100, 340)
+SEEDS, WIDTHS = 3, (100, 340)
 TRAINING = {"batch_size": 128, "num_epochs": 50, "schedule": "linear", "hold": 0.3, "num_draws": 1}
 LOCAL = {**TRAINING, "local_reparametrization": True}
 RATE = 0.2
@@ -52,11 +52,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
     found = []
     for width, method, seed in plan:
         own = METHODS[method]
-        spec = {"network": f"784-{width}-{width}-{width}-10", "seed": seed, "label": method, **own, "rule": None}
-        spec |= {
-            "judge": "validation" if size == "choose" else "test",
-            "num_validation": 58_000 if size == "smoke" else KEPT_APART if size == "choose" else 0,
-        }
+        spec = {"network": f"784-{width}-{width}-{width}-10", "seed": seed, "label": method, **own, "rule": None, **images_of(size)}
         if size == "smoke":
             spec["settings"] = {**own["settings"], "num_epochs": 1}
         found.append(Cell(f"{width} units, {method}, seed {seed}", spec))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
-from scalemix.studies.networks import GATES, run
+from scalemix.studies.networks import GATES, images_of, run
 
 __all__ = ["MNIST_UNITS"]
 
-SEEDS, KEPT_APART = 3, 10_000
+SEEDS = 3
 TRAINING = {"batch_size": 128, "noise_learning_rate": 5e-3, "schedule": "linear", "hold": 0.2, "num_draws": 1}
 PER_FILTER = {"flatten": False}
 
@@ -80,8 +80,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
     found = []
     for network, method, seed in plan:
         own = METHODS[network][method]
-        spec = {"network": network, "label": method, "seed": seed, **own, "judge": "validation" if size == "choose" else "test"}
-        spec["num_validation"] = 58_000 if size == "smoke" else KEPT_APART if size == "choose" else 0
+        spec = {"network": network, "label": method, "seed": seed, **own, **images_of(size)}
         if size == "smoke":
             spec["settings"] = {**own["settings"], "num_epochs": 1, "kl_schedule": [0, 1]}
         found.append(Cell(f"{network}, {method}, seed {seed}", spec))

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
-from scalemix.studies.networks import run
+from scalemix.studies.networks import images_of, run
 
 __all__ = ["MNIST_WEIGHTS"]
 
 SEEDS, SEEDS_OF_THE_CLAIM = 3, 5
-KEPT_APART = 10_000
 NETWORKS = ("LeNet-300-100", "LeNet-5")
 
 PRUNED_IN_TRAINING = {
@@ -25,7 +24,6 @@ PRUNED_IN_TRAINING = {
     "num_draws": 1,
 }
 PLAIN = {"batch_size": 128, "schedule": "linear", "hold": 0.3, "num_draws": 20}
-TWO_NORMALS = {"slab_scale": 1.0, "spike_scale": 0.0067}
 
 METHODS: dict[str, dict[str, Any]] = {
     "VD": {
@@ -46,7 +44,7 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "sBNN": {
         "recipe": "spike_slab",
-        "prior": ["spike-and-slab", {"inclusion_prob": 0.5, **TWO_NORMALS}],
+        "prior": ["spike-and-slab", {"inclusion_prob": 0.5, "slab_scale": 1.0, "spike_scale": 0.0067}],
         "model": {"scale_by_fan_in": False},
         "settings": {**PLAIN, "local_reparametrization": True},
         "rule": "inclusion_prob",
@@ -100,8 +98,7 @@ def _spec(network: str, method: str, seed: int, size: str) -> dict[str, Any]:
     settings = {**own["settings"], "num_epochs": 1 if size == "smoke" else EPOCHS[network]}
     if size == "smoke":
         settings["kl_schedule"] = [0, 1]
-    fitted = {"num_validation": 58_000 if size == "smoke" else KEPT_APART if size == "choose" else 0}
-    return {"network": network, "seed": seed, **own, "settings": settings, "judge": "validation" if size == "choose" else "test", **fitted}
+    return {"network": network, "seed": seed, **own, "settings": settings, **images_of(size)}
 
 
 def entries(result: Result) -> list[Entry]:

@@ -14,7 +14,7 @@ from scalemix.mnist import mnist
 from scalemix.studies.cell import Numbers
 from scalemix.studies.resuming import folder_of
 
-__all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "run"]
+__all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "images_of", "run"]
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "LeNet-300-100": ("mlp", {"widths": (300, 100), "num_outputs": 10}),
@@ -29,7 +29,7 @@ PRIORS: dict[str, Any] = {
     "gaussian-uniform": priors.GaussianUniformMaximized,
     "spike-and-slab": priors.SpikeAndSlab,
     "two normals": priors.NormalMixture,
-    "gates": lambda per="in": priors.ScaleMixture(noise.Bottleneck().per(per)),
+    "gates": lambda: priors.ScaleMixture(noise.Bottleneck().per("in")),
     "bernoulli": lambda rate: priors.ScaleMixture(noise.Bernoulli.from_dropout_rate(rate).per("in")),
     "gaussian": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5).per("in")),
     "gaussian per weight": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5)),
@@ -37,7 +37,13 @@ PRIORS: dict[str, Any] = {
 }
 BY_ROW = {"noise_on": "input", "noise_plate": "example"}
 GATES = {"prior": ["gates", {}], "model": BY_ROW}
+KEPT_APART = {"smoke": 58_000, "choose": 10_000}
 BLOCK = 1000  # images whose outputs are computed at a time
+
+
+def images_of(size: str) -> dict[str, Any]:
+    """Which training images a study of that size keeps apart, and which it is judged by: two entries of a cell's spec."""
+    return {"judge": "validation" if size == "choose" else "test", "num_validation": KEPT_APART.get(size, 0)}
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
@@ -81,7 +87,7 @@ def _model(spec: Mapping[str, Any]) -> Any:
         likelihood="categorical",
         activation="relu",
         **options,
-        **{"scale_by_fan_in": True, **spec["model"]},
+        **spec["model"],
     )
 
 
