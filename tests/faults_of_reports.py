@@ -155,8 +155,8 @@ OF_REPORTS = {
         (RUNS, "-k", "own_driver and pyro"),
     ),
     "damage_unseen": Fault(
-        "run_folder.py",
-        'if checksum(file) != record["sha256"]:',
+        "files.py",
+        "if checksum(file) != sha256:",
         'if len(checksum(file)) != len(record["sha256"]):',
         "a damaged segment is taken for a sound one",
         (RUNS, "-k", "damage and bit"),

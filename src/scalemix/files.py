@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["UNREADABLE", "checksum", "load_arrays", "replacing", "writing"]
+__all__ = ["UNREADABLE", "check_written", "checksum", "load_arrays", "replacing", "writing"]
 
 # What NumPy raises for a file that is no whole npz of plain arrays: TypeError for a single array, RuntimeError for a locked file.
 UNREADABLE = (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -44,6 +44,14 @@ def checksum(path: Path) -> str:
     """SHA-256 of a file, read in parts."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_written(file: Path, sha256: str, anew: str = "start anew in another folder") -> None:
+    """Raise ValueError if a ``file`` that was written with that checksum is missing or another; ``anew`` is the remedy without a copy."""
+    if not file.is_file():
+        raise ValueError(f"{file} is missing: restore it from a copy, or {anew}")
+    if checksum(file) != sha256:
+        raise ValueError(f"{file} is damaged (its checksum is another): restore it from a copy, or {anew}")
 
 
 def load_arrays(path: Path, only: str = "") -> dict[str, dict[str, np.ndarray]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scalemix.compare_jobs import language
-from scalemix.files import checksum, replacing, writing
+from scalemix.files import check_written, checksum, replacing, writing
 from scalemix.posterior import Posterior
 from scalemix.supervised import Supervised
 from scalemix.variational_scope import variational
@@ -190,11 +190,7 @@ def _begun(run: Path) -> bool:
 
 
 def _check(path: Path, record: dict[str, Any]) -> None:
-    file = path / record["file"]
-    if not file.is_file():
-        raise ValueError(f"{file} is missing: restore it from a copy, or fit anew in another folder")
-    if checksum(file) != record["sha256"]:
-        raise ValueError(f"{file} is damaged (its checksum is another): restore it from a copy, or fit anew in another folder")
+    check_written(path / record["file"], record["sha256"], "fit anew in another folder")
 
 
 def _shown(value: Any) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from scalemix.arviz_groups import load
-from scalemix.files import checksum, load_arrays, replacing, writing
+from scalemix.files import check_written, checksum, load_arrays, replacing, writing
 from scalemix.identity import changed_versions, check_identity
 from scalemix.language import Piece
 from scalemix.merge import Block, filled, gathered, write_blocks
@@ -201,11 +201,7 @@ class RunFolder:
         return result
 
     def _check(self, record: dict[str, Any]) -> None:
-        file = self.path / record["file"]
-        if not file.is_file():
-            raise ValueError(f"{file} is missing: restore it from a copy, or start anew in another folder")
-        if checksum(file) != record["sha256"]:
-            raise ValueError(f"{file} is damaged (its checksum is another): restore it from a copy, or start anew in another folder")
+        check_written(self.path / record["file"], record["sha256"])
 
     def _read(self, record: dict[str, Any], only: str = "") -> dict[str, dict[str, np.ndarray]]:
         self._check(record)

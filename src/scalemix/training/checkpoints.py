@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from scalemix.files import checksum, load_arrays, replacing, writing
+from scalemix.files import check_written, checksum, load_arrays, replacing, writing
 from scalemix.identity import changed_versions, check_identity, data_hash, text
 from scalemix.training.feed import Feed
 from scalemix.training.settings import Settings
@@ -97,10 +97,7 @@ class TrainFolder:
         """
         record = self.manifest["checkpoint"]
         file = self.path / record["file"]
-        if not file.is_file():
-            raise ValueError(f"{file} is missing: restore it from a copy, or start anew in another folder")
-        if checksum(file) != record["sha256"]:
-            raise ValueError(f"{file} is damaged (its checksum is another): restore it from a copy, or start anew in another folder")
+        check_written(file, record["sha256"])
         return load_arrays(file), record
 
     def write(self, state: dict[str, np.ndarray], arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> None:
