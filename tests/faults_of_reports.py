@@ -157,7 +157,7 @@ OF_REPORTS = {
     "damage_unseen": Fault(
         "files.py",
         "if checksum(file) != sha256:",
-        'if len(checksum(file)) != len(record["sha256"]):',
+        "if len(checksum(file)) != len(sha256):",
         "a damaged segment is taken for a sound one",
         (RUNS, "-k", "damage and bit"),
     ),
