@@ -54,7 +54,7 @@ def study(
     if size not in chosen.sizes:
         refuse(f"the study {name} has no size {size!r}: give --size one of {', '.join(chosen.sizes)}")
     folder = writable(output or Path("results") / (name if size == "full" else f"{name}-{size}"))
-    pool = executor(workers, one_fit_at_a_time=False)
+    pool = executor(workers, long_fits=chosen.long_fits and size != "smoke")
     try:
         with interruptible() as check, counting("cells") as progress:
             task = progress.add_task(f"{name}, {size};", total=None)

@@ -82,6 +82,7 @@ class Study:
         settings: sentences about how it was run, and every departure from the paper's protocol.
         sizes: what "smoke", "choose" and "full" are, in words.
         units: of each table, where it has one.
+        long_fits: whether a cell takes minutes of training, so that its programs are compiled for their speed.
     """
 
     name: str
@@ -94,3 +95,4 @@ class Study:
     settings: tuple[str, ...]
     sizes: Mapping[str, str]
     units: Mapping[str, str] = field(default_factory=dict)
+    long_fits: bool = False

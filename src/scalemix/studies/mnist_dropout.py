@@ -71,6 +71,7 @@ MNIST_DROPOUT = Study(
     source="Liu et al. (2019), error of networks with three equal layers",
     cells=cells,
     run=run,
+    long_fits=True,
     entries=entries,
     paper={(TABLE, method, f"{width} units"): value for method, row in PAPER.items() for width, value in zip(WIDTHS, row, strict=True)},
     sizes={

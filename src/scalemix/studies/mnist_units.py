@@ -103,6 +103,7 @@ MNIST_UNITS = Study(
     source="Dai, Zhu and Wipf (2018), LeNet-300-100 and LeNet-5; Liu et al. (2019), structured compression",
     cells=cells,
     run=run,
+    long_fits=True,
     entries=entries,
     paper={(*place, column): value for place, row in PAPER.items() for column, value in row.items()}
     | {

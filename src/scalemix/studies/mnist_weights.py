@@ -119,6 +119,7 @@ MNIST_WEIGHTS = Study(
     source="Liu et al. (2019), weight compression, and Saha, Liu and Liang (2024), LeNets",
     cells=cells,
     run=run,
+    long_fits=True,
     entries=entries,
     paper={
         (network, method, column): value
