@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix.compress.layers import Affine, Elementwise, Flatten, Layer, Pool, read_as
 from scalemix.identified import HiddenUnits, identified_by
-from scalemix.layers import activation_named, add_bias, pool2d
+from scalemix.layers import activation_named, add_bias, check_pooling
 from scalemix.likelihoods import Likelihood, sample_outcome
 from scalemix.likelihoods import likelihood as likelihood_named
 from scalemix.plan import Parametrization
@@ -30,10 +30,11 @@ def _layers(weights: Mapping[str, Any], options: Mapping[str, Any]) -> list[Laye
         if layer > convolutions:
             weight = weight.reshape(-1, weight.shape[-1])  # (height, width, in, out) with flatten=False
         found.append(Affine(f"w{layer}", weight, weights[f"b{layer}"]))
-        if layer < count:
-            found.append(Elementwise(options["activation"]))
+        activation, pool = Elementwise(options["activation"]), Pool(2, options["pooling"])
         if layer <= convolutions:
-            found.append(Pool(2, options["pooling"]))
+            found += (pool, activation) if pool.how == "max" else (activation, pool)
+        elif layer < count:
+            found.append(activation)
     return found
 
 
@@ -100,8 +101,7 @@ def lenet(
     """
     if x.ndim != 4:
         raise ValueError(f"x has shape {tuple(x.shape)}: give images of shape (n, height, width, channel), e.g. x[..., None]")
-    if pooling not in ("max", "mean"):
-        raise ValueError(f"unknown pooling {pooling!r}: give 'max' or 'mean'")
+    check_pooling(pooling)
     nonlinearity = activation_named(ppl, activation)
     law = likelihood_named(likelihood)
     num_layers = len(filters) + len(widths) + 1
@@ -125,7 +125,11 @@ def lenet(
                 f"the images are {height} × {width} before convolution {layer + 1} with kernel={kernel} and pooling by 2: "
                 "give larger images, a smaller kernel or fewer filters="
             )
-        hidden = pool2d(ppl, nonlinearity(convolved(layer, hidden, fan_out, kernel)), how=pooling)
+        hidden = convolved(layer, hidden, fan_out, kernel)
+        if pooling == "max":  # activations increase
+            hidden = nonlinearity(ppl.pool2d(hidden))
+        else:
+            hidden = ppl.pool2d(nonlinearity(hidden), how=pooling)
     hidden = hidden if not flatten else hidden.reshape((*hidden.shape[:-3], -1))
     for layer, fan_out in enumerate((*widths, num_outputs), start=len(filters)):
         if layer == len(filters) and not flatten:

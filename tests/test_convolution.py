@@ -19,7 +19,6 @@ from scipy import stats
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import models, noise
-from scalemix.layers import pool2d
 from scalemix.priors import ScaleMixture
 
 Array = np.ndarray
@@ -88,7 +87,14 @@ def test_convolution_refuses_other_channels(ppl: Any) -> None:
 @pytest.mark.parametrize("how", ["max", "mean"])
 def test_pooling_by_hand(how: str, ppl: Any) -> None:
     x = _real(3, 7, 6, 2)
-    np.testing.assert_allclose(pool2d(ppl, ppl.array(x), how=how), _pool(x, how), rtol=1e-12)
+    np.testing.assert_allclose(ppl.pool2d(ppl.array(x), how=how), _pool(x, how), rtol=1e-12)
+    draws = np.stack([x, -x])
+    np.testing.assert_allclose(ppl.pool2d(ppl.array(draws), how=how), np.stack([_pool(x, how), _pool(-x, how)]), rtol=1e-12)
+
+
+def test_pooling_refuses_a_name_it_does_not_know(ppl: Any) -> None:
+    with pytest.raises(ValueError, match="give 'max' or 'mean'"):
+        ppl.pool2d(ppl.array(_real(3, 4, 4, 2)), how="median")
 
 
 # --- the network ---------------------------------------------------------------------------------------------------------------

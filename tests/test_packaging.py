@@ -76,6 +76,7 @@ SIGNATURES = {
     "scalemix.numpyro.linear": "h w b=",
     "scalemix.numpyro.dense": "name h num_outputs prior * parametrization= scale= noise_on= noise_plate=",
     "scalemix.numpyro.conv2d": "x w b= * stride= padding=",
+    "scalemix.numpyro.pool2d": "x size= * how=",
     "scalemix.numpyro.convolution": "name x num_outputs prior * kernel stride= padding= scale= noise_on= noise_plate=",
     "scalemix.numpyro.scan": "step init xs",
 }

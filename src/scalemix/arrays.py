@@ -15,7 +15,7 @@ from scipy import special
 
 from scalemix.checks import check_between, check_positive
 
-__all__ = ["array_functions", "arrays", "check_positives", "check_probabilities", "clip", "register", "safe_sqrt", "xlogx"]
+__all__ = ["array_functions", "arrays", "check_positives", "check_probabilities", "clip", "numpy_of", "register", "safe_sqrt", "xlogx"]
 
 KITCHENS = {"torch": "scalemix.pyro", "jax": "scalemix.numpyro", "jaxlib": "scalemix.numpyro"}
 TINY = 1e-37  # above the smallest normal float32, 1.2e-38
@@ -55,6 +55,11 @@ def register(functions: SimpleNamespace, *packages: str) -> None:
     """Make ``functions`` those of the arrays whose type is defined in one of the packages; called by a kitchen when it is imported."""
     for package in packages:
         _registered[package] = functions
+
+
+def numpy_of(value: Any) -> np.ndarray:
+    """An array of a language on the processor, without its gradient, as NumPy's."""
+    return np.asarray(value.detach() if hasattr(value, "detach") else value)
 
 
 def arrays(*values: Any) -> tuple[Any, ...]:

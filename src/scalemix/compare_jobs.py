@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix import priors
 from scalemix.family import FAMILY
+from scalemix.language import language_named
 from scalemix.plan import forms, single_form
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, VariationalPrior
@@ -181,7 +182,7 @@ def run_cell(cell: Cell, data: Regression, folder: Path, budget: Budget, seed: i
     """Fit one cell by its methods and save each posterior; returns the fits' names."""
     from scalemix import inference
 
-    ppl = language(cell.backend)
+    ppl = language_named(cell.backend)
     model = model_of(cell)
     for method in cell.methods:
         recipe = getattr(inference, method)
@@ -236,23 +237,8 @@ def load_posteriors(done: Sequence[Cell], folder: Path) -> dict[str, Posterior]:
     """The saved posteriors of finished cells by fit name, each with its model so that it can predict."""
     posteriors = {}
     for cell in done:
-        language(cell.backend)
+        language_named(cell.backend)
         for method in cell.methods:
             name = cell.fit_name(method)
             posteriors[name] = Posterior.load(folder / f"{name}.nc", model=variational(model_of(cell)))
     return posteriors
-
-
-def language(backend: str) -> Any:
-    """The module of a language by name.
-
-    Raises: ValueError if its packages are not installed.
-    """
-    try:
-        if backend == "pyro":
-            import scalemix.pyro as ppl
-        else:
-            import scalemix.numpyro as ppl
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed: install scalemix[{backend}] to fit with {backend}") from error
-    return ppl

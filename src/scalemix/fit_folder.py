@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scalemix.compare_jobs import language
 from scalemix.files import check_written, checksum, replacing, writing
+from scalemix.language import language_named
 from scalemix.posterior import Posterior
 from scalemix.supervised import Supervised
 from scalemix.variational_scope import variational
@@ -115,7 +115,7 @@ class FitFolder:
 
         if self.finished:
             return self.posterior()
-        ppl, train, run = language(self.wanted.backend), self.data.train, self.path / RUN
+        ppl, train, run = language_named(self.wanted.backend), self.data.train, self.path / RUN
         settings = self.wanted.settings(self.data, checkpoint_minutes=checkpoint_minutes, progress=progress)
         recipe: Any = getattr(inference, self.wanted.method)
         if not _begun(run):
@@ -136,7 +136,7 @@ class FitFolder:
         if not self.finished:
             raise ValueError(f"the fit in {self.path} is not finished: go on with scalemix fit --resume --output {self.path}")
         _check(self.path, self.manifest["finished"])
-        language(self.wanted.backend)
+        language_named(self.wanted.backend)
         found = Posterior.load(self.path / RESULT, model=variational(self.model))
         rows = found.log_likelihood["y"].shape[-1]  # of large data with noises by row the first rows alone
         found.data = (self.data.train.x[:rows], self.data.train.y[:rows])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 from scalemix.engine import Engine
 from scalemix.networks import Networks
@@ -27,11 +28,23 @@ __all__ = [
     "SviRun",
     "TrainRun",
     "kitchens",
+    "language_named",
     "native",
 ]
 
 kitchens: dict[str, PPL] = {}
 """The languages that have been imported, by name: each registers itself, so that core can find it without importing it."""
+
+
+def language_named(name: str) -> PPL:
+    """``scalemix.pyro`` or ``scalemix.numpyro`` by its last name.
+
+    Raises: ValueError if its packages are not installed.
+    """
+    try:
+        return cast("PPL", import_module(f"scalemix.{name}"))
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed: install scalemix[{name}] to fit with {name}") from error
 
 
 def native(model: Model) -> Model:
@@ -235,6 +248,15 @@ class PPL(Networks, Protocol):
         (vectorized prediction) are carried.
 
         Raises: ValueError if x and w do not have the same channels.
+        """
+        ...
+
+    def pool2d(self, x: Any, size: int = 2, *, how: str = "max") -> Any:
+        """The largest (or, ``how="mean"``, the mean) value of each ``size`` × ``size`` patch of images x, ``(*, height, width, channel)``.
+
+        A rest of the image is cut off. An activation that increases may as well come after the largest value: a quarter of the work.
+
+        Raises: ValueError if ``how`` is neither.
         """
         ...
 

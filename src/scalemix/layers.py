@@ -10,7 +10,7 @@ from scalemix.local_reparametrization import Unsampled
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["ACTIVATIONS", "activation_named", "add_bias", "conv2d", "linear", "pool2d"]
+__all__ = ["ACTIVATIONS", "activation_named", "add_bias", "check_pooling", "conv2d", "linear", "of_whole_image"]
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid")
 
@@ -23,6 +23,12 @@ def activation_named(ppl: PPL, name: str) -> Callable[[Any], Any]:
     if name not in ACTIVATIONS:
         raise ValueError(f"unknown activation {name!r}: give 'tanh', 'relu' or 'sigmoid'")
     return getattr(ppl, name)
+
+
+def check_pooling(how: str) -> None:
+    """Raises: ValueError if there is no pooling of that name."""
+    if how not in ("max", "mean"):
+        raise ValueError(f"unknown pooling {how!r}: give 'max' or 'mean'")
 
 
 def linear(h: Any, w: Any, b: Any | None = None) -> Any:
@@ -47,6 +53,11 @@ def add_bias(h: Any, b: Any, scale: Any = None, *, pixel_axes: int = 0) -> Any:
     b = b[..., None, :] if 1 < b.ndim == h.ndim - pixel_axes - 1 else b
     b = b[(..., *(None,) * pixel_axes, slice(None))] if b.ndim > 1 else b
     return h + (b if scale is None else scale * b)
+
+
+def of_whole_image(x: Any, w: Any) -> Any:
+    """The convolution of x (n, height, width, in) by a kernel w as large as it: one matrix product, (n, 1, 1, out)."""
+    return (x.reshape((x.shape[0], -1)) @ w.reshape((-1, w.shape[-1])))[:, None, None]
 
 
 def conv2d(convolve: Callable[[Any, Any], Any], vmap: Callable[..., Any], x: Any, w: Any, b: Any | None) -> Any:
@@ -75,13 +86,3 @@ def conv2d(convolve: Callable[[Any, Any], Any], vmap: Callable[..., Any], x: Any
         out = vmap(convolve, (0 if batched else None, 0))(flat, w.reshape((-1, *w.shape[-4:])))
         out = out.reshape((*draws, *out.shape[1:]))
     return out if b is None else add_bias(out, b, pixel_axes=2)
-
-
-def pool2d(ppl: PPL, x: Any, size: int = 2, how: str = "max") -> Any:
-    """Largest or mean value of each ``size`` × ``size`` patch of x (*, height, width, channel); a rest of the image is cut off."""
-    height, width = (length // size * size for length in x.shape[-3:-1])
-    patches = [x[..., i:height:size, j:width:size, :] for i in range(size) for j in range(size)]
-    total = patches[0]
-    for patch in patches[1:]:
-        total = ppl.maximum(total, patch) if how == "max" else total + patch
-    return total if how == "max" else total / size**2

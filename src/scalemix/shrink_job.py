@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from scalemix.compare_jobs import language
+from scalemix.arrays import numpy_of
 from scalemix.compress import Layer, Pruning, Rule, Shrunk, apply_layers, latency, removed
 from scalemix.compress.layer_text import in_single_precision
 from scalemix.compress.layers import layers_of
@@ -26,6 +26,7 @@ from scalemix.compress.network import save_layers
 from scalemix.files import replacing, writing
 from scalemix.fine_tuning import fine_tuned
 from scalemix.fit_folder import FitFolder
+from scalemix.language import language_named
 from scalemix.network_score import Score, score_network, score_posterior
 from scalemix.posterior import Posterior
 from scalemix.supervised import Rows, Supervised
@@ -112,13 +113,13 @@ def shrink_fit(fit: FitFolder, asked: Asked, output: Path) -> Result:
 
 def _shrunk(fit: FitFolder, asked: Asked, output: Path) -> Result:
     posterior, data = fit.posterior(), fit.data
-    ppl, test = language(fit.wanted.backend), data.test
+    ppl, test = language_named(fit.wanted.backend), data.test
     rule = Rule(asked.rule, asked.threshold)
     rows, chosen_on = _choice(data, fit.wanted.seed) if asked.most_loss is not None else (None, "")
 
     def network(layers: Sequence[Layer], inputs: np.ndarray | None = None) -> Callable[[np.ndarray], np.ndarray]:
         single = in_single_precision(layers)
-        return lambda x: _numpy(apply_layers(ppl, single, ppl.array(x.astype(np.float32)), inputs=inputs))
+        return lambda x: numpy_of(apply_layers(ppl, single, ppl.array(x.astype(np.float32)), inputs=inputs))
 
     def score(pruning: Pruning) -> float:
         assert rows is not None
@@ -197,7 +198,7 @@ def _tuned(fit: FitFolder, posterior: Posterior, shrunk: Shrunk, asked: Asked, f
     if not (folder / "training.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
     return fine_tuned(
-        language(wanted.backend),
+        language_named(wanted.backend),
         shrunk.layers,
         inputs,
         data.train.x,
@@ -225,10 +226,6 @@ def _means(posterior: Posterior) -> dict[str, np.ndarray]:
 
 def _outputs(network: Callable[[np.ndarray], np.ndarray], rows: Rows) -> np.ndarray:
     return network(rows.x[:COMPARED])
-
-
-def _numpy(value: Any) -> np.ndarray:
-    return np.asarray(value.detach() if hasattr(value, "detach") else value)
 
 
 def _claim(output: Path, fit: FitFolder, asked: Asked) -> None:

@@ -136,7 +136,8 @@ def _cells(
     noise: float | None,
 ) -> list[Cell]:
     """The cells to run; checks that the priors and methods exist and the languages are installed before anything is fitted."""
-    from scalemix.compare_jobs import METHODS, NETWORK_METHODS, NETWORK_NOISE, cells, language, network_cells
+    from scalemix.compare_jobs import METHODS, NETWORK_METHODS, NETWORK_NOISE, cells, network_cells
+    from scalemix.language import language_named
 
     allowed = METHODS if network is None else NETWORK_METHODS
     chosen = tuple(methods.split(",")) if methods is not None else ("nuts", "mean_field") if network is None else allowed
@@ -157,7 +158,7 @@ def _cells(
             refuse(f"unknown prior {name!r}: give --prior one of {', '.join(known)}")
     try:
         for each in languages:
-            language(each)
+            language_named(each)
     except ValueError as error:
         refuse(str(error))
     return [cell for cell in todo if not names or cell.prior_name in names]

@@ -153,8 +153,8 @@ def fit(
 
 def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: bool) -> FitFolder:
     """The fit that is in the folder, or a new one."""
-    from scalemix.compare_jobs import language
     from scalemix.fit_folder import FitFolder
+    from scalemix.language import language_named
     from scalemix.supervised import read_supervised
     from scalemix.wanted_fit import Wanted
 
@@ -167,7 +167,7 @@ def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: 
             asked = given if target is None else given | {"target": target}
             if sentence := found.differs(asked):
                 refuse(sentence)
-            language(found.wanted.backend)
+            language_named(found.wanted.backend)
             return found
         if "source" not in given:
             refuse(f"there is no fit in {output} to go on with: give --data, and --method" if resume else "give --data, the data to fit")
@@ -179,7 +179,7 @@ def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: 
         )
         wanted.check(data)
         wanted.settings(data, checkpoint_minutes=1.0, progress=False)
-        language(wanted.backend)
+        language_named(wanted.backend)
         return FitFolder.begin(writable(output), wanted, data)
     except (ValueError, OSError) as error:
         refuse(str(error))

@@ -80,9 +80,9 @@ def _asked(
     learning_rate: float,
 ) -> tuple[FitFolder, Asked]:
     """The fit and what is asked of it; refuses what is known to be wrong before anything is loaded."""
-    from scalemix.compare_jobs import language
     from scalemix.compress import Rule
     from scalemix.fit_folder import FitFolder
+    from scalemix.language import language_named
     from scalemix.shrink_job import RULE_OF, Asked
 
     ways = {"--threshold": threshold, "--fraction": fraction, "--most-loss": most_loss}
@@ -98,7 +98,7 @@ def _asked(
         chosen = Rule(RULE_OF[fit.wanted.method] if rule is None else rule, threshold)
         if not given and chosen.measure.threshold is None:
             refuse(f"the rule {chosen.name} has no threshold of its own: give --threshold, --fraction or --most-loss")
-        language(fit.wanted.backend)
+        language_named(fit.wanted.backend)
     except (ValueError, OSError) as error:
         refuse(str(error))
     asked = Asked(

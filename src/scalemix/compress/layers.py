@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from scalemix.layers import pool2d
 from scalemix.recurrent import last_state
 
 if TYPE_CHECKING:
@@ -192,7 +191,7 @@ def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = Non
         elif isinstance(layer, Pool) and layer.size is None:
             h = h.reshape((h.shape[0], -1, h.shape[-1])).mean(1)[:, None, None]
         elif isinstance(layer, Pool):
-            h = pool2d(ppl, h, layer.size, layer.how)
+            h = ppl.pool2d(h, layer.size, how=layer.how)
         elif isinstance(layer, ChannelsLast):
             h = h.swapaxes(1, 2).swapaxes(2, 3)
         else:

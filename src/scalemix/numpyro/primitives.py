@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import jax
@@ -39,6 +40,7 @@ __all__ = [
     "maximum",
     "param",
     "plate",
+    "pool2d",
     "relu",
     "sample",
     "scan",
@@ -117,10 +119,19 @@ def convolution(
 
 def conv2d(x: Any, w: Any, b: Any | None = None, *, stride: int = 1, padding: int = 0) -> Any:
     def convolve(x: Any, w: Any) -> Any:
+        if padding == 0 and w.shape[:2] == x.shape[1:3]:
+            return layers.of_whole_image(x, w)  # an eighth of the time
         sides = ((padding, padding), (padding, padding))
         return jax.lax.conv_general_dilated(x, w, (stride, stride), sides, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     return layers.conv2d(convolve, jax.vmap, x, w, b)
+
+
+def pool2d(x: Any, size: int = 2, *, how: str = "max") -> Any:
+    layers.check_pooling(how)
+    height, width = (length // size * size for length in x.shape[-3:-1])
+    patches = [x[..., i:height:size, j:width:size, :] for i in range(size) for j in range(size)]
+    return reduce({"max": jnp.maximum, "mean": jnp.add}[how], patches) / (1 if how == "max" else size**2)
 
 
 def scan(step: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any) -> tuple[Any, Any]:
@@ -158,5 +169,5 @@ def log_density(model: Model, values: dict[str, Any], *args: Any, **kwargs: Any)
     return log_joint
 
 
-for _function in (weight, dense, convolution, conv2d, scan, distribution, deterministic, data_plate, log_density, full):
+for _function in (weight, dense, convolution, conv2d, pool2d, scan, distribution, deterministic, data_plate, log_density, full):
     _function.__doc__ = getattr(PPL, _function.__name__).__doc__

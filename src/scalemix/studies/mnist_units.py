@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
-from scalemix.studies.networks import GATES, images_of, run
+from scalemix.studies.networks import GATES, images_of, language_of, run
 
 __all__ = ["MNIST_UNITS"]
 
@@ -80,7 +80,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
     found = []
     for network, method, seed in plan:
         own = METHODS[network][method]
-        spec = {"network": network, "label": method, "seed": seed, **own, **images_of(size)}
+        spec = {"network": network, "label": method, "seed": seed, **own, **language_of(network), **images_of(size)}
         if size == "smoke":
             spec["settings"] = {**own["settings"], "num_epochs": 1, "kl_schedule": [0, 1]}
         found.append(Cell(f"{network}, {method}, seed {seed}", spec))
@@ -117,7 +117,7 @@ MNIST_UNITS = Study(
         "full": "three networks, three seeds",
     },
     settings=(
-        "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro; the test set is read once a cell.",
+        "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro (LeNet-5 in Pyro); the test set is read once a cell.",
         "VIBNet and structured VBD are one objective, VBD at γ = L/(2N); a gate is kept where μ²/σ² is at least 1.",
         "VIBNet's weights of the KL, 35, 14 and 5 times 1/50 000, and its layer weights were chosen on 10 000 training images kept apart.",
         "The horseshoe is regularized, one noise for all weights out of an input or a unit; kept where exp E[log ξ] is above 0.05.",

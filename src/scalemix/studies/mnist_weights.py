@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
-from scalemix.studies.networks import images_of, run
+from scalemix.studies.networks import images_of, language_of, run
 
 __all__ = ["MNIST_WEIGHTS"]
 
@@ -98,7 +98,7 @@ def _spec(network: str, method: str, seed: int, size: str) -> dict[str, Any]:
     settings = {**own["settings"], "num_epochs": 1 if size == "smoke" else EPOCHS[network]}
     if size == "smoke":
         settings["kl_schedule"] = [0, 1]
-    return {"network": network, "seed": seed, **own, "settings": settings, **images_of(size)}
+    return {"network": network, "seed": seed, **own, "settings": settings, **language_of(network), **images_of(size)}
 
 
 def entries(result: Result) -> list[Entry]:
@@ -132,7 +132,7 @@ MNIST_WEIGHTS = Study(
         "full": "two networks, three seeds; VD and VBD on LeNet-300-100 five, since their difference is what the paper claims",
     },
     settings=(
-        "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro; the test set is read once a cell.",
+        "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro (LeNet-5 in Pyro); the test set is read once a cell.",
         "VD and VBD: a weight is 0 already in training where log α is above 3, and kept where it is at most 0 or 1, both fixed before.",
         "Schedule and mask were chosen on 10 000 training images kept apart, for VBD; VD has the same.",
         "sBNN and BbB keep 5 % (LeNet-5: 0.8 %) of the weights, by inclusion probability and signal-to-noise ratio.",

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from scalemix import noise, priors
+from scalemix.arrays import numpy_of
+from scalemix.language import language_named
 from scalemix.mnist import mnist
 from scalemix.studies.cell import Numbers
 from scalemix.studies.resuming import folder_of
 
-__all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "images_of", "run"]
+__all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "images_of", "language_of", "run"]
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "LeNet-300-100": ("mlp", {"widths": (300, 100), "num_outputs": 10}),
@@ -46,20 +48,26 @@ def images_of(size: str) -> dict[str, Any]:
     return {"judge": "validation" if size == "choose" else "test", "num_validation": KEPT_APART.get(size, 0)}
 
 
+def language_of(network: str) -> dict[str, str]:
+    """Where it is not NumPyro: an entry of a cell's spec. For convolutions on a CPU torch takes a third of JAX's time."""
+    return {"language": "pyro"} if network == "LeNet-5" else {}
+
+
 def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
     """Fit ``spec["method"]`` to ``spec["network"]`` and judge it.
 
     Args:
         spec: network; recipe, prior [name, arguments], model and settings (further arguments of both), rule and its thresholds or fraction
             (no rule: nothing is dropped); seed; num_validation, images at the end of the training part that are kept apart; judge "test" or
-            "validation".
+            "validation"; language, by default "numpyro".
         folder: for checkpoints.
 
     Returns: error (percent), and of a pruned network kept (percent of the weights), compression |W|/|W≠0|, r_W and r_N (percent), mflop
         (millions of multiplications) and units 0, 1, … (inputs, then each layer's); "... at THRESHOLD" where it has thresholds.
     """
-    import scalemix.numpyro as ppl
     from scalemix import inference
+
+    ppl = language_named(spec.get("language", "numpyro"))
 
     images, labels = mnist("train")
     kept_apart = spec["num_validation"]
@@ -109,21 +117,21 @@ def _judged(ppl: Any, posterior: Any, spec: Mapping[str, Any], x: np.ndarray, y:
     from scalemix.compress import Rule, prune
 
     if spec.get("fraction") is not None:
-        return _of_shrunk(ppl.shrink(posterior, prune(posterior, spec["rule"], fraction=spec["fraction"])), x, y)
+        return _shrunk(ppl, posterior, prune(posterior, spec["rule"], fraction=spec["fraction"]), x, y)
     found: Numbers = {}
     for threshold in spec["thresholds"]:
-        numbers = _of_shrunk(ppl.shrink(posterior, prune(posterior, Rule(spec["rule"], threshold))), x, y)
+        numbers = _shrunk(ppl, posterior, prune(posterior, Rule(spec["rule"], threshold)), x, y)
         found |= {f"{name} at {threshold:g}": value for name, value in numbers.items()}
     return found
 
 
-def _of_shrunk(shrunk: Any, x: np.ndarray, y: np.ndarray) -> Numbers:
+def _shrunk(ppl: Any, posterior: Any, pruning: Any, x: np.ndarray, y: np.ndarray) -> Numbers:
+    with ppl.engine.precision("float32", "cpu"):
+        shrunk = ppl.shrink(posterior, pruning)
+        outputs = np.concatenate([numpy_of(shrunk(ppl.array(x[at : at + BLOCK].copy()))) for at in range(0, len(y), BLOCK)])
     report = shrunk.report
-    wrong = 100.0 * float(
-        np.mean(np.concatenate([np.asarray(shrunk(x[at : at + BLOCK])) for at in range(0, len(y), BLOCK)]).argmax(1) != y)
-    )
     found = {
-        "error": wrong,
+        "error": 100.0 * float(np.mean(outputs.argmax(1) != y)),
         "compression": report.compression,
         "kept": 100.0 / report.compression,
         "r_W": 100.0 * report.weight_ratio,

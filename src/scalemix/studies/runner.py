@@ -143,7 +143,7 @@ def _cell(study: str, cell: Cell, folder: Path) -> Result:
         from scalemix.numpyro.compiling import forget_compiled
 
         forget_compiled()
-    return Result(cell, numbers, time.perf_counter() - start, code_hash(), versions("numpyro"))
+    return Result(cell, numbers, time.perf_counter() - start, code_hash(), versions(cell.spec.get("language", "numpyro")))
 
 
 @cache
