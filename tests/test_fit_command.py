@@ -197,6 +197,7 @@ def test_what_is_wrong_with_the_question(tmp_path: Path) -> None:
     refused(asked("--method", "vdb"), "unknown method 'vdb'", "vbd")
     refused(asked("--network", "4,x"), "--network '4,x'", "whole numbers")
     refused(asked("--prior", "lasso"), "unknown prior 'lasso'", "laplace")
+    refused(asked("--prior", " "), "--prior is empty", "scalemix prior")
     refused(asked("--prior", "laplace 3"), "'3' is not a setting")
     refused(asked("--prior", "log-uniform", "--method", "mean_field"), "--prior log-uniform", "give --method variational_dropout")
     refused(asked("--prior", "gaussian-uniform-maximized", "--method", "map"), "give --method vbd")

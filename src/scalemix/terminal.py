@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["INTERRUPTED", "console", "counting", "interruptible", "print_rows", "refuse", "writable"]
+__all__ = ["INTERRUPTED", "console", "counting", "interruptible", "print_rows", "refuse", "say", "writable"]
 
 console = Console()
 INTERRUPTED = 130  # exit code after Ctrl-C
@@ -25,6 +25,11 @@ def refuse(sentence: str) -> NoReturn:
     """End with exit code 2 and one sentence on standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"Error: {sentence}", markup=False)
     raise typer.Exit(2)
+
+
+def say(text: str) -> None:
+    """Print the text as it is: no markup, no colours, no line broken."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_rows(rows: dict[str, str]) -> None:

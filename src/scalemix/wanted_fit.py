@@ -136,6 +136,8 @@ class Wanted:
     def _prior(self) -> Any:
         if self.prior is None:
             return FAMILY[self.method].prior if self.method in FAMILY else Normal()
+        if not self.prior.strip():
+            raise ValueError("--prior is empty: leave it away, or give one of those that `scalemix prior` lists")
         name, *settings = self.prior.split()
         for each in settings:
             if "=" not in each:

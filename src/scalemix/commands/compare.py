@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scalemix.terminal import INTERRUPTED, console, counting, interruptible, refuse, writable
+from scalemix.terminal import INTERRUPTED, console, counting, interruptible, refuse, say, writable
 from scalemix.workers import compile_fast, stop_workers
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _compare(done: list[Cell], regression: Regression, folder: Path, about: str)
 
 
 def _show(comparison: Comparison) -> None:
-    console.print(comparison.to_markdown(), soft_wrap=True, markup=False, highlight=False)
+    say(comparison.to_markdown())
     console.print()
     for verdict in comparison.verdicts:
-        console.print(f"- {verdict}", markup=False, highlight=False, soft_wrap=True)
+        say(f"- {verdict}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scalemix.terminal import INTERRUPTED, console, interruptible, refuse, writable
+from scalemix.terminal import INTERRUPTED, console, interruptible, refuse, say, writable
 
 if TYPE_CHECKING:
     from scalemix.fit_folder import FitFolder
@@ -187,7 +187,7 @@ def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: 
 
 def _fit(folder: FitFolder, checkpoint_minutes: float) -> Posterior:
     if folder.finished:
-        console.print(f"The fit in {folder.path} is finished; its report is written again.", markup=False, highlight=False, soft_wrap=True)
+        say(f"The fit in {folder.path} is finished; its report is written again.")
     _keep_compiled(folder.wanted.backend)
     try:
         with interruptible() as check:
@@ -195,9 +195,7 @@ def _fit(folder: FitFolder, checkpoint_minutes: float) -> Posterior:
             check()
             return found
     except KeyboardInterrupt:
-        console.print(
-            f"\nInterrupted. Go on with: scalemix fit --resume --output {folder.path}", markup=False, highlight=False, soft_wrap=True
-        )
+        say(f"\nInterrupted. Go on with: scalemix fit --resume --output {folder.path}")
         raise typer.Exit(INTERRUPTED) from None
     except (ValueError, FloatingPointError, OSError) as error:
         folder.forget()
@@ -221,16 +219,11 @@ def _report(folder: FitFolder, posterior: Posterior) -> None:
     headings, rows = score_rows(folder.data, scores)
     shown = Page("")
     shown.table(headings, rows)
-    console.print(shown.markdown[0], soft_wrap=True, markup=False, highlight=False)
+    say(shown.markdown[0])
     console.print()
     for sentence in told(posterior):
-        console.print(f"- {sentence}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"\nWritten to {folder.path}: posterior.nc, fit.json, data.npz, report.html, report.md.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+        say(f"- {sentence}")
+    say(f"\nWritten to {folder.path}: posterior.nc, fit.json, data.npz, report.html, report.md.")
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scalemix.terminal import console, print_rows, refuse
+from scalemix.terminal import console, print_rows, refuse, say
 
 if TYPE_CHECKING:
     from scalemix.priors import ScaleMixture
@@ -52,7 +52,7 @@ def prior(
         rows = describe(chosen)
     except (TypeError, ValueError) as error:
         refuse(str(error))
-    console.print(equation(name), markup=False, highlight=False)
+    say(equation(name))
     console.print()
     print_rows(rows)
     if plot:
@@ -73,4 +73,4 @@ def _draw(prior: ScaleMixture, path: Path, num_data: int) -> None:
         plot_prior(prior, num_data=num_data).savefig(path)
     except (ImportError, OSError, ValueError) as error:
         refuse(f"cannot draw {path}: {error}")
-    console.print(f"\nFigure written to {path}.", markup=False, highlight=False, soft_wrap=True)
+    say(f"\nFigure written to {path}.")

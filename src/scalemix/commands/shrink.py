@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scalemix.terminal import INTERRUPTED, console, interruptible, refuse, writable
+from scalemix.terminal import INTERRUPTED, console, interruptible, refuse, say, writable
 
 if TYPE_CHECKING:
     from scalemix.fit_folder import FitFolder
@@ -140,14 +140,14 @@ def _report(fit: FitFolder, asked: Asked, result: Result, place: Path) -> None:
         chosen=_how(asked, result),
     )
     page.write(place)
-    console.print(_how(asked, result), markup=False, highlight=False, soft_wrap=True)
+    say(_how(asked, result))
     for rows in (cost_rows(result.shrunk.report, result.seconds, result.bytes), error_rows(fit.data, result.scores)):
         shown = Page("")
         shown.table(*rows)
-        console.print("\n" + shown.markdown[0].replace("\\|", "|"), soft_wrap=True, markup=False, highlight=False)
+        say("\n" + shown.markdown[0].replace("\\|", "|"))
     program = "shrunk.pt2, " if fit.wanted.backend == "pyro" else ""
     files = f"shrunk.safetensors, dense.safetensors, {program}shrink.json, report.html, report.md"
-    console.print(f"\nWritten to {place}: {files}.", markup=False, highlight=False, soft_wrap=True)
+    say(f"\nWritten to {place}: {files}.")
 
 
 def _how(asked: Asked, result: Result) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scalemix.terminal import INTERRUPTED, console, counting, interruptible, print_rows, refuse, writable
+from scalemix.terminal import INTERRUPTED, console, counting, interruptible, print_rows, refuse, say, writable
 from scalemix.workers import executor, stop_workers
 
 __all__ = ["study"]
@@ -82,5 +82,5 @@ def study(
         path = write_report(chosen, size, done(chosen, size, Ledger(folder / LEDGER)), folder)
     except (ValueError, OSError) as error:
         refuse(str(error))
-    console.print(path.read_text(encoding="utf-8"), soft_wrap=True, markup=False, highlight=False)
+    say(path.read_text(encoding="utf-8"))
     console.print(f"Written to {folder}: {', '.join(sorted(each.name for each in folder.iterdir() if not each.name.startswith('.')))}.")
