@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 import scalemix as sm
 from scalemix.cli import app
 from scalemix.files import load_arrays
-from scalemix.fit_folder import FitFolder
-from scalemix.supervised import read_supervised
-from scalemix.wanted_fit import Wanted
+from scalemix.jobs.fit_folder import FitFolder
+from scalemix.jobs.supervised import read_supervised
+from scalemix.jobs.wanted_fit import Wanted
 
 QUICK = ["--network", "4", "--method", "vbd", "--backend", "pyro", "--epochs", "60", "--draws", "20"]
 

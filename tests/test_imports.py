@@ -25,12 +25,8 @@ JAX = frozenset({"jax", "jaxlib", "numpyro", "optax", "flax", "equinox"})
 ZONES = {
     "cli": "front",  # the front may import everything, and nothing else imports the front
     "commands": "front",
-    "compare_jobs": "front",
-    "fit_folder": "front",
-    "wanted_fit": "front",
-    "shrink_job": "front",
+    "jobs": "front",
     "studies": "front",
-    "workers": "front",
     "testing": "front",
     "__main__": "front",
     "pyro": "pyro kitchen",

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from scalemix import inference
 from scalemix.cli import app
-from scalemix.compare_jobs import METHODS, NETWORK, network_cells
 from scalemix.comparison import block_khats, compare, functional_khat
 from scalemix.data import DataError
+from scalemix.jobs.compare import METHODS, NETWORK, network_cells
 from scalemix.uci import UCI_SETS, uci_regression
 
 ROWS, HELD = 40, 4

@@ -12,8 +12,8 @@ import pytest
 import recompute_table
 
 import scalemix as sm
-from scalemix.compare_jobs import Budget, cells, load_posteriors, run_cells
 from scalemix.data import Regression, split
+from scalemix.jobs.compare import Budget, cells, load_posteriors, run_cells
 
 pytestmark = pytest.mark.slow  # fits two priors by NUTS and SVI before the first assertion
 

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
-from scalemix import compress, shrink_job
+from scalemix import compress
 from scalemix.cli import app
-from scalemix.fit_folder import FitFolder
+from scalemix.jobs import shrink as shrink_job
+from scalemix.jobs.fit_folder import FitFolder
 
 
 def run(*arguments: str | Path) -> Any:

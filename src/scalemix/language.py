@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from scalemix.engine import Engine
 from scalemix.networks import Networks
@@ -28,23 +27,11 @@ __all__ = [
     "SviRun",
     "TrainRun",
     "kitchens",
-    "language_named",
     "native",
 ]
 
 kitchens: dict[str, PPL] = {}
 """The languages that have been imported, by name: each registers itself, so that core can find it without importing it."""
-
-
-def language_named(name: str) -> PPL:
-    """``scalemix.pyro`` or ``scalemix.numpyro`` by its last name.
-
-    Raises: ValueError if its packages are not installed.
-    """
-    try:
-        return cast("PPL", import_module(f"scalemix.{name}"))
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed: install scalemix[{name}] to fit with {name}") from error
 
 
 def native(model: Model) -> Model:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scalemix.jobs.workers import compile_fast, stop_workers
 from scalemix.terminal import INTERRUPTED, console, counting, interruptible, refuse, say, writable
-from scalemix.workers import compile_fast, stop_workers
 
 if TYPE_CHECKING:
-    from scalemix.compare_jobs import Budget, Cell
     from scalemix.comparison import Comparison
     from scalemix.data import Regression
+    from scalemix.jobs.compare import Budget, Cell
 
 __all__ = ["compare"]
 
@@ -136,8 +136,8 @@ def _cells(
     noise: float | None,
 ) -> list[Cell]:
     """The cells to run; checks that the priors and methods exist and the languages are installed before anything is fitted."""
-    from scalemix.compare_jobs import METHODS, NETWORK_METHODS, NETWORK_NOISE, cells, network_cells
-    from scalemix.language import language_named
+    from scalemix.jobs.compare import METHODS, NETWORK_METHODS, NETWORK_NOISE, cells, network_cells
+    from scalemix.jobs.languages import language_named
 
     allowed = METHODS if network is None else NETWORK_METHODS
     chosen = tuple(methods.split(",")) if methods is not None else ("nuts", "mean_field") if network is None else allowed
@@ -165,14 +165,14 @@ def _cells(
 
 
 def _budget(network: int | None, **asked: int | None) -> Budget:
-    from scalemix.compare_jobs import NETWORK, REGRESSION
+    from scalemix.jobs.compare import NETWORK, REGRESSION
 
     return replace(REGRESSION if network is None else NETWORK, **{name: number for name, number in asked.items() if number is not None})
 
 
 def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget, seed: int, workers: int) -> list[Cell]:
     """Run every cell under a counting progress bar; Ctrl-C keeps what is finished."""
-    from scalemix.compare_jobs import pools, run_cells
+    from scalemix.jobs.compare import pools, run_cells
 
     shared = pools(todo, workers)
     done: list[Cell] = []
@@ -216,8 +216,8 @@ def _about(data: str | None, split: int | None, regression: Regression, cell: Ce
 
 
 def _compare(done: list[Cell], regression: Regression, folder: Path, about: str) -> Comparison:
-    from scalemix.compare_jobs import load_posteriors
     from scalemix.comparison import compare as compare_posteriors
+    from scalemix.jobs.compare import load_posteriors
 
     compile_fast()
     comparison = compare_posteriors(

@@ -11,7 +11,7 @@ import typer
 from scalemix.terminal import INTERRUPTED, console, interruptible, refuse, say, writable
 
 if TYPE_CHECKING:
-    from scalemix.fit_folder import FitFolder
+    from scalemix.jobs.fit_folder import FitFolder
     from scalemix.posterior import Posterior
 
 __all__ = ["fit"]
@@ -153,10 +153,10 @@ def fit(
 
 def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: bool) -> FitFolder:
     """The fit that is in the folder, or a new one."""
-    from scalemix.fit_folder import FitFolder
-    from scalemix.language import language_named
-    from scalemix.supervised import read_supervised
-    from scalemix.wanted_fit import Wanted
+    from scalemix.jobs.fit_folder import FitFolder
+    from scalemix.jobs.languages import language_named
+    from scalemix.jobs.supervised import read_supervised
+    from scalemix.jobs.wanted_fit import Wanted
 
     try:
         if FitFolder.there(output):
@@ -211,7 +211,7 @@ def _keep_compiled(backend: str) -> None:
 
 
 def _report(folder: FitFolder, posterior: Posterior) -> None:
-    from scalemix.fit_report import fit_page, score_rows, scores_of, told
+    from scalemix.jobs.fit_report import fit_page, score_rows, scores_of, told
     from scalemix.page import Page
 
     scores = scores_of(posterior, folder.data)

@@ -10,8 +10,8 @@ import typer
 from scalemix.terminal import INTERRUPTED, console, interruptible, refuse, say, writable
 
 if TYPE_CHECKING:
-    from scalemix.fit_folder import FitFolder
-    from scalemix.shrink_job import Asked, Result
+    from scalemix.jobs.fit_folder import FitFolder
+    from scalemix.jobs.shrink import Asked, Result
 
 __all__ = ["shrink"]
 
@@ -81,9 +81,9 @@ def _asked(
 ) -> tuple[FitFolder, Asked]:
     """The fit and what is asked of it; refuses what is known to be wrong before anything is loaded."""
     from scalemix.compress import Rule
-    from scalemix.fit_folder import FitFolder
-    from scalemix.language import language_named
-    from scalemix.shrink_job import RULE_OF, Asked
+    from scalemix.jobs.fit_folder import FitFolder
+    from scalemix.jobs.languages import language_named
+    from scalemix.jobs.shrink import RULE_OF, Asked
 
     ways = {"--threshold": threshold, "--fraction": fraction, "--most-loss": most_loss}
     given = [name for name, value in ways.items() if value is not None]
@@ -108,7 +108,7 @@ def _asked(
 
 
 def _shrink(fit: FitFolder, asked: Asked, place: Path) -> Result:
-    from scalemix.shrink_job import shrink_fit
+    from scalemix.jobs.shrink import shrink_fit
 
     try:
         with interruptible() as check:
@@ -123,9 +123,9 @@ def _shrink(fit: FitFolder, asked: Asked, place: Path) -> Result:
 
 
 def _report(fit: FitFolder, asked: Asked, result: Result, place: Path) -> None:
+    from scalemix.jobs.shrink import COMPARED
+    from scalemix.jobs.shrink_report import cost_rows, error_rows, shrink_page
     from scalemix.page import Page
-    from scalemix.shrink_job import COMPARED
-    from scalemix.shrink_report import cost_rows, error_rows, shrink_page
 
     page = shrink_page(
         result.shrunk,

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from scalemix.jobs.workers import executor, stop_workers
 from scalemix.terminal import INTERRUPTED, console, counting, interruptible, print_rows, refuse, say, writable
-from scalemix.workers import executor, stop_workers
 
 __all__ = ["study"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from scalemix import noise, priors
 from scalemix.arrays import numpy_of
-from scalemix.language import language_named
+from scalemix.jobs.languages import language_named
 from scalemix.mnist import mnist
 from scalemix.studies.cell import Numbers
 from scalemix.studies.resuming import folder_of

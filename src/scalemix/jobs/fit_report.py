@@ -10,15 +10,15 @@ import numpy as np
 from scalemix.comparison.canvas import GRAY, NOISE, SIGNAL, blank_figure, plain
 from scalemix.comparison.diagnostics import diagnose
 from scalemix.comparison.variational import elbo_trend
-from scalemix.network_score import Score, baseline, score_posterior
+from scalemix.jobs.network_score import Score, baseline, score_posterior
 from scalemix.page import Page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from scalemix.jobs.supervised import Rows, Supervised
     from scalemix.posterior import Posterior
-    from scalemix.supervised import Rows, Supervised
 
 __all__ = ["about_data", "fit_page", "rounded", "score_rows", "scores_of"]
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from scalemix.files import check_written, checksum, replacing, writing
-from scalemix.language import language_named
+from scalemix.jobs.languages import language_named
+from scalemix.jobs.supervised import Supervised
+from scalemix.jobs.wanted_fit import IN_FOLDER, Wanted
 from scalemix.posterior import Posterior
-from scalemix.supervised import Supervised
 from scalemix.variational_scope import variational
-from scalemix.wanted_fit import IN_FOLDER, Wanted
 
 __all__ = ["FitFolder"]
 

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from scalemix.catalog import weight_prior
-from scalemix.compare_jobs import FAMILY_TRAINING, METHODS, SAMPLERS
 from scalemix.family import FAMILY
+from scalemix.jobs.compare import FAMILY_TRAINING, METHODS, SAMPLERS
+from scalemix.jobs.supervised import Supervised
 from scalemix.likelihoods import Categorical, Gaussian, Likelihood
 from scalemix.priors import Normal, VariationalPrior
-from scalemix.supervised import Supervised
 from scalemix.uci import UCI_SETS
 
 __all__ = ["FIT_METHODS", "IN_FOLDER", "Wanted"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logsumexp
 
-from scalemix.supervised import Rows, Supervised
+from scalemix.jobs.supervised import Rows, Supervised
 
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalemix.comparison.canvas import GRAY, NOISE, SIGNAL, blank_figure, plain
-from scalemix.fit_report import rounded
+from scalemix.jobs.fit_report import rounded
 from scalemix.page import Page
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from scalemix.compress import Pruning, Report, Shrunk
-    from scalemix.network_score import Score
-    from scalemix.supervised import Supervised
+    from scalemix.jobs.network_score import Score
+    from scalemix.jobs.supervised import Supervised
 
 __all__ = ["cost_rows", "error_rows", "shrink_page"]
 

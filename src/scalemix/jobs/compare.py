@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from scalemix import priors
 from scalemix.family import FAMILY
-from scalemix.language import language_named
+from scalemix.jobs.languages import language_named
+from scalemix.jobs.workers import executor
 from scalemix.plan import forms, single_form
 from scalemix.posterior import Posterior
 from scalemix.priors import ScaleMixture, VariationalPrior
 from scalemix.variational_scope import variational
-from scalemix.workers import executor
 
 if TYPE_CHECKING:
     from scalemix.data import Regression

@@ -24,12 +24,12 @@ from scalemix.compress.layer_text import in_single_precision
 from scalemix.compress.layers import layers_of
 from scalemix.compress.network import save_layers
 from scalemix.files import replacing, writing
-from scalemix.fine_tuning import fine_tuned
-from scalemix.fit_folder import FitFolder
-from scalemix.language import language_named
-from scalemix.network_score import Score, score_network, score_posterior
+from scalemix.jobs.fine_tuning import fine_tuned
+from scalemix.jobs.fit_folder import FitFolder
+from scalemix.jobs.languages import language_named
+from scalemix.jobs.network_score import Score, score_network, score_posterior
+from scalemix.jobs.supervised import Rows, Supervised
 from scalemix.posterior import Posterior
-from scalemix.supervised import Rows, Supervised
 from scalemix.training import Settings
 
 __all__ = ["RULE_OF", "Asked", "Result", "shrink_fit"]
