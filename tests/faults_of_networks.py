@@ -69,14 +69,14 @@ OF_NETWORKS = {
         (NETWORK_FILE, "-k", "damaged and function"),
     ),
     "density_of_the_standardized_target": Fault(
-        "network_score.py",
+        "jobs/network_score.py",
         "- math.log(data.target_scale)",
         "- 0.0",
         "a density per unit of y is that of the standardized y over its sd",
         (FIT_COMMAND, "-k", "score_are_those"),
     ),
     "a_stranger_s_file_taken_for_ours": Fault(
-        "fit_folder.py",
+        "jobs/fit_folder.py",
         "ours = (MANIFEST, DATA) if _only_claimed(path) else ()",
         "ours = (MANIFEST, DATA)",
         "data.npz in a folder without a manifest is the user's own",
@@ -90,7 +90,7 @@ OF_NETWORKS = {
         (NETWORK_FILE, "-k", "one_name"),
     ),
     "tuned_weights_that_were_dropped": Fault(
-        "fine_tuning.py",
+        "jobs/fine_tuning.py",
         "value * self.ppl.array(self.masks[name])",
         "value",
         "what was dropped stays 0 in fine-tuning",
