@@ -81,6 +81,7 @@ class Study:
         paper: the paper's numbers, (table, row, column) → value; what it does not have is left away.
         settings: sentences about how it was run, and every departure from the paper's protocol.
         sizes: what "smoke", "choose" and "full" are, in words.
+        verdicts: results → sentences on what the paper claims, and what these results say of it.
         units: of each table, where it has one.
         long_fits: whether a cell takes minutes of training, so that its programs are compiled for their speed.
     """
@@ -94,5 +95,6 @@ class Study:
     paper: Mapping[tuple[str, str, str], float]
     settings: tuple[str, ...]
     sizes: Mapping[str, str]
+    verdicts: Callable[[Sequence[Result]], list[str]] = lambda results: []
     units: Mapping[str, str] = field(default_factory=dict)
     long_fits: bool = False

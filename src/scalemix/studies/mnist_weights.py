@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
+from scalemix.studies.claims import Difference, difference
 from scalemix.studies.networks import images_of, language_of, run
 
 __all__ = ["MNIST_WEIGHTS"]
@@ -116,6 +117,35 @@ def entries(result: Result) -> list[Entry]:
     return found
 
 
+def verdicts(results: Sequence[Result]) -> list[str]:
+    """Whether VBD is better than VD, as Liu et al. (2019) claim: at each threshold, and at the two where they drop about as much."""
+    found = []
+    for network in NETWORKS:
+        vbd, vd = (
+            [each.numbers for each in results if (each.cell.spec["network"], each.cell.spec["recipe"]) == (network, recipe)]
+            for recipe in ("vbd", "variational_dropout")
+        )
+        if min(len(vbd), len(vd)) < 2:
+            continue
+        for ours, theirs in (("1", "1"), ("0", "0"), ("0", "1")):
+            error, factor = (
+                difference([each[f"{name} at {ours}"] for each in vbd], [each[f"{name} at {theirs}"] for each in vd])
+                for name in ("error", "compression")
+            )
+            found.append(
+                f"{network}, VBD at log α ≤ {ours} ({len(vbd)} seeds) less VD at log α ≤ {theirs} ({len(vd)} seeds): error {error} points, "
+                f"weights / weights kept {factor}. {_reading(error, factor)}."
+            )
+    return found
+
+
+def _reading(error: Difference, factor: Difference) -> str:
+    better, worse = error.below or factor.above, error.above or factor.below
+    if better and worse:
+        return "A trade: neither is better"
+    return "VBD is better" if better else "VD is better" if worse else "No difference is shown"
+
+
 MNIST_WEIGHTS = Study(
     name="mnist-weights",
     title="Weights dropped from LeNets on MNIST",
@@ -124,6 +154,7 @@ MNIST_WEIGHTS = Study(
     run=run,
     long_fits=True,
     entries=entries,
+    verdicts=verdicts,
     paper={
         (network, method, column): value
         for (network, method), row in PAPER.items()

@@ -56,13 +56,10 @@ def to_markdown(study: Study, size: str, results: Sequence[Result], *, figure: s
     for name in dict.fromkeys(table["table"]):
         unit = study.units.get(name)
         text += ["", f"## {name}" + (f" ({unit})" if unit else ""), "", *_grid(table[table["table"] == name])]
-    text += [
-        "",
-        "Mean ± standard error over n fits; in brackets the paper's number and ours less the paper's.",
-        "",
-        "## How it was run",
-        "",
-    ]
+    text += ["", "Mean ± standard error over n fits; in brackets the paper's number and ours less the paper's."]
+    if said := study.verdicts(results):
+        text += ["", "## What they say", "", *(f"- {sentence}" for sentence in said)]
+    text += ["", "## How it was run", ""]
     text += [f"- {sentence}" for sentence in study.settings]
     text += [f"- Sources: {', '.join(codes)}; {', '.join(f'{name} {number}' for name, number in versions.items())}."]
     if figure is not None:
