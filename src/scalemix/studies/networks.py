@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,15 @@ import numpy as np
 
 from scalemix import noise, priors
 from scalemix.arrays import numpy_of
+from scalemix.compress.layer_text import in_single_precision
+from scalemix.compress.layers import Layer, apply_layers
+from scalemix.jobs.fine_tuning import fine_tuned
 from scalemix.jobs.languages import language_named
+from scalemix.likelihoods import Categorical
 from scalemix.mnist import mnist
 from scalemix.studies.cell import Numbers
 from scalemix.studies.resuming import folder_of
+from scalemix.training import Settings
 
 __all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "images_of", "language_of", "run"]
 
@@ -40,6 +45,7 @@ PRIORS: dict[str, Any] = {
 BY_ROW = {"noise_on": "input", "noise_plate": "example"}
 GATES = {"prior": ["gates", {}], "model": BY_ROW}
 KEPT_APART = {"smoke": 58_000, "choose": 10_000}
+Images = tuple[np.ndarray, np.ndarray]
 BLOCK = 1000  # images whose outputs are computed at a time
 
 
@@ -58,12 +64,13 @@ def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
 
     Args:
         spec: network; recipe, prior [name, arguments], model and settings (further arguments of both), rule and its thresholds or fraction
-            (no rule: nothing is dropped); seed; num_validation, images at the end of the training part that are kept apart; judge "test" or
-            "validation"; language, by default "numpyro".
+            (no rule: nothing is dropped); fine_tune, settings of a further training of what was kept, if any; seed; num_validation, images
+            at the end of the training part that are kept apart; judge "test" or "validation"; language, by default "numpyro".
         folder: for checkpoints.
 
     Returns: error (percent), and of a pruned network kept (percent of the weights), compression |W|/|W≠0|, r_W and r_N (percent), mflop
-        (millions of multiplications) and units 0, 1, … (inputs, then each layer's); "... at THRESHOLD" where it has thresholds.
+        (millions of multiplications) and units 0, 1, … (inputs, then each layer's), of one that was trained further "error, fine-tuned";
+        "... at THRESHOLD" where it has thresholds.
     """
     from scalemix import inference
 
@@ -80,7 +87,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
     posterior = recipe.fit(ppl, _model(spec), *data, seed=spec["seed"], settings=settings, **folder_of(folder))
     if spec["rule"] is None:
         return {"error": _error_of_mean(ppl, posterior, _shaped(held[0], dense), held[1])}
-    return _judged(ppl, posterior, spec, _shaped(held[0], dense), held[1])
+    return _judged(ppl, posterior, spec, data, (_shaped(held[0], dense), held[1]))
 
 
 def _model(spec: Mapping[str, Any]) -> Any:
@@ -113,25 +120,29 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _judged(ppl: Any, posterior: Any, spec: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> Numbers:
+def _judged(ppl: Any, posterior: Any, spec: Mapping[str, Any], data: Images, held: Images) -> Numbers:
     from scalemix.compress import Rule, prune
 
     if spec.get("fraction") is not None:
-        return _shrunk(ppl, posterior, prune(posterior, spec["rule"], fraction=spec["fraction"]), x, y)
+        return _shrunk(ppl, posterior, prune(posterior, spec["rule"], fraction=spec["fraction"]), spec, data, held)
     found: Numbers = {}
     for threshold in spec["thresholds"]:
-        numbers = _shrunk(ppl, posterior, prune(posterior, Rule(spec["rule"], threshold)), x, y)
+        numbers = _shrunk(ppl, posterior, prune(posterior, Rule(spec["rule"], threshold)), spec, data, held)
         found |= {f"{name} at {threshold:g}": value for name, value in numbers.items()}
     return found
 
 
-def _shrunk(ppl: Any, posterior: Any, pruning: Any, x: np.ndarray, y: np.ndarray) -> Numbers:
+def _shrunk(ppl: Any, posterior: Any, pruning: Any, spec: Mapping[str, Any], data: Images, held: Images) -> Numbers:
     with ppl.engine.precision("float32", "cpu"):
         shrunk = ppl.shrink(posterior, pruning)
-        outputs = np.concatenate([numpy_of(shrunk(ppl.array(x[at : at + BLOCK].copy()))) for at in range(0, len(y), BLOCK)])
+        inputs = shrunk.inputs if len(shrunk.inputs) < shrunk.num_inputs else None
+        found = {"error": _error(ppl, shrunk.layers, inputs, held)}
+        if "fine_tune" in spec:
+            settings = Settings(**spec["fine_tune"], progress=False)
+            more = {"likelihood": Categorical(), "sigma": None, "settings": settings, "seed": spec["seed"]}
+            found["error, fine-tuned"] = _error(ppl, fine_tuned(ppl, shrunk.layers, inputs, *data, **more), inputs, held)
     report = shrunk.report
-    found = {
-        "error": 100.0 * float(np.mean(outputs.argmax(1) != y)),
+    found |= {
         "compression": report.compression,
         "kept": 100.0 / report.compression,
         "r_W": 100.0 * report.weight_ratio,
@@ -139,6 +150,14 @@ def _shrunk(ppl: Any, posterior: Any, pruning: Any, x: np.ndarray, y: np.ndarray
         "mflop": sum(report.after.multiplications) / 1e6,
     }
     return found | {f"units {index}": float(count) for index, count in enumerate(report.after.units[:-1])}
+
+
+def _error(ppl: Any, layers: Sequence[Layer], inputs: np.ndarray | None, held: Images) -> float:
+    """Percent of the images whose largest output is not the label's."""
+    single, (x, y) = in_single_precision(layers), held
+    batches = [ppl.array(x[at : at + BLOCK].copy()) for at in range(0, len(y), BLOCK)]
+    outputs = np.concatenate([numpy_of(apply_layers(ppl, single, batch, inputs=inputs)) for batch in batches])
+    return 100.0 * float(np.mean(outputs.argmax(1) != y))
 
 
 def _error_of_mean(ppl: Any, posterior: Any, x: np.ndarray, y: np.ndarray) -> float:
