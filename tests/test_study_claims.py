@@ -27,7 +27,7 @@ def test_difference_is_welch_s_by_its_formula() -> None:
 
 
 def weights(method: str, error: float, factor: float) -> list[Result]:
-    cells = [cell for cell in STUDIES["mnist-weights"].cells("full", ()) if cell.name.startswith(f"LeNet-300-100, {method},")]
+    cells = [cell for cell in STUDIES["mnist-weights"].cells("full", ()) if cell.name.startswith(f"LeNet-300-100, {method}, seed")]
     made = []
     for cell, noise in zip(cells, SEEDS, strict=True):
         numbers = {f"{name} at {at}": value + 0.01 * noise for at in (0, 1) for name, value in (("error", error), ("compression", factor))}
