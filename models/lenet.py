@@ -127,7 +127,7 @@ def lenet(
             )
         hidden = convolved(layer, hidden, fan_out, kernel)
         if pooling == "max":  # activations increase
-            hidden = nonlinearity(ppl.pool2d(hidden))
+            hidden = nonlinearity(ppl.pool2d(hidden, how=pooling))
         else:
             hidden = ppl.pool2d(nonlinearity(hidden), how=pooling)
     hidden = hidden if not flatten else hidden.reshape((*hidden.shape[:-3], -1))

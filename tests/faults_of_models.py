@@ -221,6 +221,13 @@ OF_MODELS = {
         "the weights into a filter are those of all pixels of its kernel",
         (FILTER_NOISE, "-k", "log_joint and pyro"),
     ),
+    "activation_behind_the_mean": Fault(
+        "models/lenet.py",
+        'if pooling == "max":  # activations increase',
+        "if True:",
+        "of a convolution pooled by its mean the activation of the mean is taken, and not the mean of the activations",
+        ("test_convolution.py", "-k", "written_out and filter-mean and pyro"),
+    ),
     "gate_outside_of_the_block": Fault(
         "models/resnet.py",
         "hidden = hidden + nonlinearity(add_bias(product, bias))",

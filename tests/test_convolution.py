@@ -137,7 +137,9 @@ def _forward(v: dict[str, Array], draw: int, pooling: str) -> Array:
     return h
 
 
-@in_both("case", [f"{tying}-{pooling}" for tying in TYINGS for pooling in ("max", "mean")], fast=("filter x kernel slice-max",))
+@in_both(
+    "case", [f"{tying}-{pooling}" for tying in TYINGS for pooling in ("max", "mean")], fast=("filter x kernel slice-max", "filter-mean")
+)
 def test_log_joint_written_out(case: str, ppl: Any) -> None:
     tying, pooling = case.split("-")
     model = _network(tying, pooling)
