@@ -42,15 +42,6 @@ METHODS: dict[str, dict[str, Any]] = {
         "rule": "log_alpha",
         "thresholds": [0.0, 1.0],
     },
-    "VBD, longer and fine-tuned": {
-        "recipe": "vbd",
-        "prior": ["gaussian-uniform", {}],
-        "model": {},
-        "settings": {**PRUNED_IN_TRAINING, "num_epochs": 200},
-        "rule": "log_alpha",
-        "thresholds": [0.0, 1.0],
-        "fine_tune": {"batch_size": 128, "num_epochs": 10, "learning_rate": 1e-4, "schedule": "linear"},
-    },
     "sBNN": {
         "recipe": "spike_slab",
         "prior": ["spike-and-slab", {"inclusion_prob": 0.5, "slab_scale": 1.0, "spike_scale": 0.0067}],
@@ -80,8 +71,6 @@ PAPER = {
     ("LeNet-300-100", "VD, log α ≤ 0"): (1.92, 68.0),
     ("LeNet-300-100", "VBD, log α ≤ 1"): (1.67, 66.0),
     ("LeNet-300-100", "VBD, log α ≤ 0"): (1.76, 81.0),
-    ("LeNet-300-100", "VBD, longer and fine-tuned, log α ≤ 1"): (1.67, 66.0),
-    ("LeNet-300-100", "VBD, longer and fine-tuned, log α ≤ 0"): (1.76, 81.0),
     ("LeNet-300-100", "sBNN"): (1.94, 20.0),
     ("LeNet-5", "VD, log α ≤ 1"): (0.75, 280.0),
     ("LeNet-5", "VBD, log α ≤ 1"): (0.74, 198.0),
@@ -95,12 +84,11 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
     plan = [
         (network, method, seed)
         for network in NETWORKS
-        for method, own in METHODS.items()
-        if "fine_tune" not in own or network == "LeNet-300-100"
+        for method in METHODS
         for seed in range(SEEDS_OF_THE_CLAIM if network == "LeNet-300-100" and method in ("VD", "VBD") else SEEDS)
     ]
     if size == "smoke":
-        plan = [("LeNet-300-100", "VBD, longer and fine-tuned", 0)]
+        plan = [("LeNet-300-100", "VBD", 0)]
     elif size == "choose":
         plan = [("LeNet-300-100", method, 0) for method in METHODS]
     return [Cell(f"{network}, {method}, seed {seed}", _spec(network, method, seed, size)) for network, method, seed in plan]
@@ -113,19 +101,17 @@ def _spec(network: str, method: str, seed: int, size: str) -> dict[str, Any]:
     settings = {**OF_NETWORK[network], **own["settings"]}
     if size == "smoke":
         settings |= {"num_epochs": 1, "kl_schedule": [0, 1]}
-        own["fine_tune"] = {**own["fine_tune"], "num_epochs": 1}
     return {"network": network, "seed": seed, **own, "settings": settings, **language_of(network), **images_of(size)}
 
 
 def entries(result: Result) -> list[Entry]:
     """Error and compression of a method, at each of its thresholds."""
     spec, numbers = result.cell.spec, result.numbers
-    tuned = "fine_tune" in spec
-    method = next(name for name, own in METHODS.items() if (own["recipe"], "fine_tune" in own) == (spec["recipe"], tuned))
+    method = next(name for name, own in METHODS.items() if own["recipe"] == spec["recipe"])
     found = []
     for at in [f" at {each:g}" for each in spec.get("thresholds", ())] or [""]:
         row = method + (f", log α ≤{at[3:]}" if at else "")
-        columns = {ERROR: "error, fine-tuned" if tuned else "error", COMPRESSION: "compression", "r_W (%)": "r_W"}
+        columns = {ERROR: "error", COMPRESSION: "compression", "r_W (%)": "r_W"}
         found += [Entry(str(spec["network"]), row, column, numbers[f"{name}{at}"]) for column, name in columns.items()]
     return found
 
@@ -135,11 +121,7 @@ def verdicts(results: Sequence[Result]) -> list[str]:
     found = []
     for network in NETWORKS:
         vbd, vd = (
-            [
-                each.numbers
-                for each in results
-                if (each.cell.spec["network"], each.cell.spec["recipe"]) == (network, recipe) and "fine_tune" not in each.cell.spec
-            ]
+            [each.numbers for each in results if (each.cell.spec["network"], each.cell.spec["recipe"]) == (network, recipe)]
             for recipe in ("vbd", "variational_dropout")
         )
         if min(len(vbd), len(vd)) < 2:
@@ -178,7 +160,7 @@ MNIST_WEIGHTS = Study(
         for column, value in zip((ERROR, COMPRESSION), row, strict=True)
     },
     sizes={
-        "smoke": "VBD and fine-tuning, LeNet-300-100, one epoch of 2000 images each",
+        "smoke": "VBD, LeNet-300-100, one epoch of 2000 images",
         "choose": "one seed of LeNet-300-100, fitted to 50 000 training images and judged on the other 10 000",
         "full": "two networks, three seeds; VD and VBD on LeNet-300-100 five, since their difference is what the paper claims",
     },
@@ -186,7 +168,6 @@ MNIST_WEIGHTS = Study(
         "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro (LeNet-5 in Pyro); the test set is read once a cell.",
         "VD and VBD: a weight is 0 already in training where log α is above 3, and kept where it is at most 0 or 1, both fixed before.",
         "Schedule and mask were chosen on 10 000 training images kept apart, for VBD; VD has the same.",
-        "Longer and fine-tuned: 200 epochs, as in the paper, and 10 more of the kept weights alone, without noise and divergence.",
         "sBNN and BbB keep 5 % (LeNet-5: 0.8 %) of the weights, by inclusion probability and signal-to-noise ratio.",
         "What is judged is the shrunk network with mean weights; biases are not counted.",
         "The paper's numbers: VD as in its original; VBD at its lower (log α ≤ 1) and its higher compression; sBNN.",
