@@ -95,7 +95,7 @@ def entries(result: Result) -> list[Entry]:
     at = f" at {result.cell.spec['thresholds'][0]:g}"
     found = [Entry(network, method, column, numbers[name + at]) for column, name in COLUMNS.items() if name + at in numbers]
     widths = sorted(name for name in numbers if name.startswith("units "))
-    left = f"{network}: inputs, filters and units left"
+    left = f"{network}: inputs and units left"
     return [*found, *(Entry(left, method, f"layer {name.removesuffix(at)[6:]}", numbers[name]) for name in widths)]
 
 
@@ -109,7 +109,7 @@ MNIST_UNITS = Study(
     entries=entries,
     paper={(*place, column): value for place, row in PAPER.items() for column, value in row.items()}
     | {
-        (f"{network}: inputs, filters and units left", method, f"layer {index}"): float(count)
+        (f"{network}: inputs and units left", method, f"layer {index}"): float(count)
         for (network, method), row in UNITS_OF_THE_PAPER.items()
         for index, count in enumerate(row)
     },
