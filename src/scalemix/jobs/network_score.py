@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logsumexp
 
+from scalemix.arrays import numpy_of
+from scalemix.compress.layer_text import in_single_precision
+from scalemix.compress.layers import Layer, apply_layers
 from scalemix.jobs.supervised import Rows, Supervised
 
 if TYPE_CHECKING:
+    from scalemix.language import PPL
     from scalemix.posterior import Posterior
 
-__all__ = ["Score", "baseline", "score_network", "score_posterior"]
+__all__ = ["Score", "baseline", "network_of", "score_network", "score_posterior"]
 
 AT_ONCE = 2e7  # numbers of a layer at all draws of some rows
 WIDER = 20  # a layer of images has this many times the numbers of its input, LeNet's 20 filters
@@ -57,6 +61,12 @@ def score_posterior(posterior: Posterior, data: Supervised, rows: Rows) -> Score
     mean, density = np.concatenate(means), float(np.concatenate(densities).mean()) - math.log(data.target_scale)
     coverage = float(np.concatenate(inside).mean()) if inside else math.nan
     return _made(mean, density, coverage, data, rows)
+
+
+def network_of(ppl: PPL, layers: Sequence[Layer], inputs: np.ndarray | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """The layers as a network of numbers in single precision, arrays in and arrays out; ``inputs`` are those that it reads."""
+    single = in_single_precision(layers)
+    return lambda x: numpy_of(apply_layers(ppl, single, ppl.array(x.astype(np.float32)), inputs=inputs))
 
 
 def score_network(network: Callable[[np.ndarray], np.ndarray], data: Supervised, rows: Rows, *, step: int = 1000) -> Score:

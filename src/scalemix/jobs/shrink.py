@@ -13,21 +13,20 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scalemix.arrays import numpy_of
-from scalemix.compress import Layer, Pruning, Rule, Shrunk, apply_layers, latency, removed
-from scalemix.compress.layer_text import in_single_precision
+from scalemix.compress import Layer, Pruning, Rule, Shrunk, latency, removed
 from scalemix.compress.layers import layers_of
 from scalemix.compress.network import save_layers
 from scalemix.files import replacing, writing
 from scalemix.jobs.fine_tuning import fine_tuned
 from scalemix.jobs.fit_folder import FitFolder
 from scalemix.jobs.languages import language_named
-from scalemix.jobs.network_score import Score, score_network, score_posterior
+from scalemix.jobs.network_score import Score, network_of, score_network, score_posterior
 from scalemix.jobs.supervised import Rows, Supervised
 from scalemix.posterior import Posterior
 from scalemix.training import Settings
@@ -117,9 +116,7 @@ def _shrunk(fit: FitFolder, asked: Asked, output: Path) -> Result:
     rule = Rule(asked.rule, asked.threshold)
     rows, chosen_on = _choice(data, fit.wanted.seed) if asked.most_loss is not None else (None, "")
 
-    def network(layers: Sequence[Layer], inputs: np.ndarray | None = None) -> Callable[[np.ndarray], np.ndarray]:
-        single = in_single_precision(layers)
-        return lambda x: numpy_of(apply_layers(ppl, single, ppl.array(x.astype(np.float32)), inputs=inputs))
+    network = partial(network_of, ppl)
 
     def score(pruning: Pruning) -> float:
         assert rows is not None

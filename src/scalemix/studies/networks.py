@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from scalemix import noise, priors
-from scalemix.arrays import numpy_of
-from scalemix.compress.layer_text import in_single_precision
-from scalemix.compress.layers import Layer, apply_layers
+from scalemix.compress.layers import Layer
 from scalemix.jobs.fine_tuning import fine_tuned
 from scalemix.jobs.languages import language_named
+from scalemix.jobs.network_score import network_of
 from scalemix.likelihoods import Categorical
 from scalemix.mnist import mnist
 from scalemix.studies.cell import Numbers
@@ -154,9 +153,8 @@ def _shrunk(ppl: Any, posterior: Any, pruning: Any, spec: Mapping[str, Any], dat
 
 def _error(ppl: Any, layers: Sequence[Layer], inputs: np.ndarray | None, held: Images) -> float:
     """Percent of the images whose largest output is not the label's."""
-    single, (x, y) = in_single_precision(layers), held
-    batches = [ppl.array(x[at : at + BLOCK].copy()) for at in range(0, len(y), BLOCK)]
-    outputs = np.concatenate([numpy_of(apply_layers(ppl, single, batch, inputs=inputs)) for batch in batches])
+    network, (x, y) = network_of(ppl, layers, inputs), held
+    outputs = np.concatenate([network(x[at : at + BLOCK]) for at in range(0, len(y), BLOCK)])
     return 100.0 * float(np.mean(outputs.argmax(1) != y))
 
 
