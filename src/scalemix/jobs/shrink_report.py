@@ -24,6 +24,7 @@ __all__ = ["cost_rows", "error_rows", "shrink_page"]
 
 BINS = 60
 SPREAD = 100.0  # measures whose largest is that many times their smallest are drawn by their logarithm
+HEADROOM = 4.0  # the largest count is this far below the top, where the legend stands
 
 
 def shrink_page(
@@ -142,7 +143,8 @@ def _draw_measure(axes: Axes, pruning: Pruning, measured: Mapping[str, np.ndarra
     axes.hist(parts, bins=list(edges), stacked=True, color=[SIGNAL, NOISE], label=["kept", "dropped"])
     axes.set(title="What the rule measures", xlabel=label, ylabel="weights")
     axes.set_yscale("symlog", linthresh=10.0)
-    axes.legend(frameon=False, fontsize=9)
+    axes.set_ylim(top=HEADROOM * axes.get_ylim()[1])
+    axes.legend(frameon=False, fontsize=9, loc="upper center", ncols=2)
 
 
 def _draw_units(axes: Axes, report: Report) -> None:
