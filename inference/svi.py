@@ -73,7 +73,7 @@ def fit(
     Returns: num_draws draws of the guide as one chain, with log q(θ) of each and the loss (negative ELBO, nats) of every step.
 
     Raises: ValueError if the guide misses a site of the model or adds one, for discrete sites, and for data that are not finite numbers;
-        in Pyro, FloatingPointError at the step where the ELBO ceases to be finite (in NumPyro the losses show it).
+        FloatingPointError where the ELBO ceases to be finite; it names the step.
     """
     settings = Settings() if settings is None else settings
     settings, placed = place(ppl, model, data, settings, seed=seed)

@@ -230,6 +230,13 @@ def test_a_guide_that_misses_or_adds_a_site(ppl: Any) -> None:
     assert set(posterior.draws) == {"sigma", "w1", "b1"}
 
 
+def test_an_elbo_that_ceases_to_be_finite(ppl: Any) -> None:
+    """(y − xw)² of such numbers is beyond float64."""
+    model, guide = partial(linear, prior=Laplace(), parametrization="marginal"), partial(_guide, sites=("sigma", "w1", "b1"))
+    with pytest.raises(FloatingPointError, match=r"not finite at step 0: lower Settings\(learning_rate=\) or standardize the data"):
+        svi.fit(ppl, model, X, 1e200 * Y, guide=guide, seed=0, settings=BRIEF_SVI)
+
+
 def test_sites_of_log_density(ppl: Any) -> None:
     model = partial(linear, prior=Laplace(), bias_prior=None)
     x, y = ppl.array(X), ppl.array(Y)

@@ -61,6 +61,18 @@ def test_own_data_end_to_end(frame, tmp_path):
     assert abs(posterior.draws["w1"][..., 0].mean() * frame["y"].std() / frame["a"].std() - 2.0) < 0.3  # the slope the data were made with
 
 
+def test_a_fit_that_ceases_to_be_finite_is_named(frame, tmp_path, monkeypatch):
+    from scalemix.inference import mean_field
+
+    def fit(*_, **__):
+        raise FloatingPointError("the ELBO is not finite at step 3: lower Settings(learning_rate=)")
+
+    monkeypatch.setattr(mean_field, "fit", fit)
+    out = tmp_path / "out"
+    result = run("--data", write(frame, tmp_path), "--target", "y", "--output", out, "--prior", "ridge", *QUICK)
+    refused(result, "ridge-mean_field-numpyro: the ELBO is not finite at step 3", f"Finished and readable in {out}: none")
+
+
 def test_help_teaches():
     result = CliRunner().invoke(app, ["compare", "--help"])
     assert result.exit_code == 0

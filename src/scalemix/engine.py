@@ -37,6 +37,10 @@ class Engine(Protocol):
         """The outcome ``site`` of ``model`` on ``inputs`` given each of the ``draws``, drawn by ``seed``, ``chunk`` at a time."""
         ...
 
+    def mean(self, model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> np.ndarray:
+        """The mean of the outcome ``site`` alone, as ``predict`` has it: (S, n, ...)."""
+        ...
+
     def sample_prior(self, model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
         """``num_draws`` runs of ``model`` on ``inputs``, drawn by ``seed``: every site, (num_draws, *event)."""
         ...

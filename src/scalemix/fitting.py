@@ -211,7 +211,7 @@ def identified_quantities(
     found: dict[str, np.ndarray] = {}
     for name in structure.observed:
         if inputs:  # without any, a model is a law and no function
-            mean = ppl.engine.predict(model, inputs, flat, site=name, seed=seed, chunk=min(CHUNK, shape[0] * shape[1])).mean
+            mean = ppl.engine.mean(model, inputs, flat, site=name, seed=seed, chunk=min(CHUNK, shape[0] * shape[1]))
             found[f"{name}_mean"] = mean.reshape(*shape, *mean.shape[1:])
         found[f"{name}_log_likelihood"] = log_likelihood[name].reshape(*shape, -1).sum(axis=2)
     return found | identified_sites(by, draws, structure.sites)

@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scalemix.noise import Noise
 from scalemix.plan import FactorPlan, Parametrization, Plan, make_plan
 from scalemix.priors import ScaleMixture, VariationalPrior
@@ -285,3 +287,10 @@ def check_guide(latents: Collection[str], guide_sites: Collection[str], auxiliar
         raise ValueError(
             f"the guide samples {extra[0]!r}, which the model does not have: mark it infer={{'is_auxiliary': True}} or rename it"
         )
+
+
+def check_losses(losses: np.ndarray, first: int) -> None:
+    """Raise FloatingPointError unless the losses of SVI's steps from step ``first`` on are finite."""
+    if not np.isfinite(losses).all():
+        step = first + int(np.argmin(np.isfinite(losses)))
+        raise FloatingPointError(f"the ELBO is not finite at step {step}: lower Settings(learning_rate=) or standardize the data")

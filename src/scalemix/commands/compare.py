@@ -187,10 +187,13 @@ def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget,
                     told = f"{cell.prior_name} by {', '.join(cell.methods)} ({how}) done;"
                     progress.update(task, advance=len(cell.methods), description=told)
                     check()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, FloatingPointError) as error:
         stop_workers(folder)
         names = ", ".join(cell.fit_name(method) for cell in done for method in cell.methods) or "none"
-        console.print(f"\nInterrupted. Finished and readable in {folder}: {names}.")
+        finished = f"Finished and readable in {folder}: {names}."
+        if isinstance(error, FloatingPointError):
+            refuse(f"{error}. {finished}")
+        console.print(f"\nInterrupted. {finished}")
         raise typer.Exit(INTERRUPTED) from None
     finally:
         for _, pool in shared:

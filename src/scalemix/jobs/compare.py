@@ -179,7 +179,10 @@ def model_of(cell: Cell) -> Callable[..., Any]:
 
 
 def run_cell(cell: Cell, data: Regression, folder: Path, budget: Budget, seed: int, show_progress: bool) -> list[str]:
-    """Fit one cell by its methods and save each posterior; returns the fits' names."""
+    """Fit one cell by its methods and save each posterior; returns the fits' names.
+
+    Raises: FloatingPointError, with the fit's name, where an optimization ceases to be finite.
+    """
     from scalemix import inference
 
     ppl = language_named(cell.backend)
@@ -187,7 +190,10 @@ def run_cell(cell: Cell, data: Regression, folder: Path, budget: Budget, seed: i
     for method in cell.methods:
         recipe = getattr(inference, method)
         settings = recipe.Settings(**_settings(cell, method, budget), progress=show_progress)
-        fit = recipe.fit(ppl, model, data.x_train, data.y_train, seed=seed, settings=settings)
+        try:
+            fit = recipe.fit(ppl, model, data.x_train, data.y_train, seed=seed, settings=settings)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{cell.fit_name(method)}: {error}") from error
         fit.save(folder / f"{cell.fit_name(method)}.nc")
     return [cell.fit_name(method) for method in cell.methods]
 

@@ -36,6 +36,7 @@ __all__ = [
     "layer_summed",
     "log_joint",
     "mcmc",
+    "mean",
     "nuts_within_gibbs",
     "objective",
     "precision",
@@ -97,10 +98,8 @@ def structure(model: Model, data: tuple, *, seed: int) -> Structure:
 
 
 def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: int) -> Evaluation:
-    args = (_ppl(), *arrays(data))
-
-    def one(values: dict[str, Any]) -> tuple:
-        log_probs, trace = compute_log_probs(handlers.seed(model, 0), args, {}, values, sum_log_prob=False)
+    def one(values: dict[str, Any], args: tuple) -> tuple:
+        log_probs, trace = compute_log_probs(handlers.seed(model, 0), (_ppl(), *args), {}, values, sum_log_prob=False)
         log_joint = sum((jnp.sum(log_prob) for log_prob in log_probs.values()), jnp.zeros(()))
         deterministics = {name: site["value"] for name, site in trace.items() if site["type"] == "deterministic"}
         observed = {
@@ -108,22 +107,24 @@ def evaluate(model: Model, data: tuple, draws: dict[str, np.ndarray], *, chunk: 
         }
         return deterministics, log_joint, observed
 
-    deterministics, log_joint, log_likelihood = _over_draws(one, draws, chunk)
-    return Evaluation(deterministics, log_joint, log_likelihood)
+    return Evaluation(*_compiled_over_draws(one, draws, arrays(data), chunk))
 
 
 def predict(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> Predictive:
-    args = (_ppl(), *arrays(inputs))
+    args = arrays(inputs)
 
     def one(keyed: tuple[Any, dict[str, Any]]) -> tuple:
-        key, values = keyed
-        trace = handlers.trace(handlers.substitute(handlers.seed(model, key), data=values)).get_trace(*args)
-        law = trace[site]["fn"]
-        return trace[site]["value"], *_moments(law)
+        outcome = _outcome(model, args, keyed, site)
+        return outcome["value"], *_moments(outcome["fn"])
 
-    num_draws = len(next(iter(draws.values())))
-    keys = jax.random.split(jax.random.PRNGKey(seed), num_draws)
-    return Predictive(*_over_draws(one, (keys, draws), chunk))
+    return Predictive(*_over_draws(one, (_keys(seed, draws), draws), chunk))
+
+
+def mean(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> np.ndarray:
+    def one(keyed: tuple[Any, dict[str, Any]], args: tuple) -> Any:
+        return _moments(_outcome(model, args, keyed, site)["fn"])[0]  # XLA leaves out what nothing depends on: the outcome's own draw
+
+    return _compiled_over_draws(one, (_keys(seed, draws), draws), arrays(inputs), chunk)
 
 
 def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
@@ -136,18 +137,40 @@ def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> d
     return _over_draws(one, jax.random.split(jax.random.PRNGKey(seed), num_draws), num_draws)
 
 
+def _outcome(model: Model, args: tuple, keyed: tuple[Any, dict[str, Any]], site: str) -> dict[str, Any]:
+    """The observed ``site`` of the model at one draw of the others."""
+    key, values = keyed
+    return handlers.trace(handlers.substitute(handlers.seed(model, key), data=values)).get_trace(_ppl(), *args)[site]
+
+
+def _keys(seed: int, draws: dict[str, np.ndarray]) -> np.ndarray:
+    return np.asarray(jax.random.split(jax.random.PRNGKey(seed), len(next(iter(draws.values())))))
+
+
+def _compiled_over_draws(function: Callable, draws: Any, args: tuple, chunk: int) -> Any:
+    """``_over_draws`` of ``function(draw, args)`` as one program, for what a fit does once: operation by operation there are some hundred
+    little ones to compile, which takes ten times as long."""
+    program = jax.jit(jax.vmap(function, in_axes=(0, None)))
+    return _over_chunks(lambda part: program(part, args), draws, chunk)
+
+
 def _over_draws(function: Callable, draws: Any, chunk: int) -> Any:
     """``function`` of each draw, at most ``chunk`` draws at a time, as NumPy arrays with the draws in front.
 
-    Operation by operation rather than under ``jit``: a program that runs once costs more to compile than to run, and XLA keeps the
-    compiled operations for the next model.
+    Operation by operation, for what a person does again and again with one posterior: XLA keeps the compiled operations, where a program
+    would be compiled anew in each call.
     """
-    num_draws = jax.tree.leaves(draws)[0].shape[0]
+    return _over_chunks(jax.vmap(function), draws, chunk)
+
+
+def _over_chunks(function: Callable, draws: Any, chunk: int) -> Any:
+    draws = jax.tree.map(np.asarray, draws)
+    num_draws = len(jax.tree.leaves(draws)[0])
     even = next(size for size in range(chunk, 0, -1) if num_draws % size == 0)  # all chunks of one shape
     parts = []
     for start in range(0, num_draws, even):
         part = jax.tree.map(lambda values, start=start: jnp.asarray(values[start : start + even]), draws)
-        parts.append(jax.tree.map(np.asarray, jax.vmap(function)(part)))
+        parts.append(jax.tree.map(np.asarray, function(part)))
     return jax.tree.map(lambda *pieces: np.concatenate(pieces), *parts)
 
 

@@ -166,7 +166,7 @@ def _timed(run: Callable, *arguments: Any) -> tuple[tuple[float, float], Any]:
 
 
 def _zeros(shapes: Any, lead: tuple[int, ...]) -> Any:
-    return jax.tree.map(lambda shape: jnp.zeros((*lead, *shape.shape), shape.dtype), shapes)
+    return jax.tree.map(lambda shape: jnp.asarray(np.zeros((*lead, *shape.shape), shape.dtype)), shapes)
 
 
 def _flat(state: Any) -> dict[str, np.ndarray]:

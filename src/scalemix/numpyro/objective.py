@@ -67,18 +67,22 @@ class Objective:
 
     def _first(self, key: Any, batch: tuple) -> dict[str, jax.Array]:
         """First values of the parameters, whose constraints it notes; refuses a guide that misses a site or has one too many."""
-        guide = handlers.trace(handlers.seed(self.guide, key)).get_trace(_ppl(), *batch)
-        with variational_scope(placeholders=True):
-            model = handlers.trace(handlers.seed(self.model, key)).get_trace(_ppl(), *batch)
-        sites = sample_sites(guide)
-        check_guide(
-            [name for name, site in sample_sites(model).items() if not site["is_observed"]],
-            list(sites),
-            [name for name, site in sites.items() if site["infer"].get("is_auxiliary")],
-        )
-        params = {name: site for name, site in (guide | model).items() if site["type"] == "param"}
-        self.transforms = {name: biject_to(site["kwargs"].get("constraint", constraints.real)) for name, site in params.items()}
-        return {name: self.transforms[name].inv(jnp.asarray(site["value"])) for name, site in params.items()}
+
+        def first(key: jax.Array, batch: tuple) -> dict[str, jax.Array]:
+            guide = handlers.trace(handlers.seed(self.guide, key)).get_trace(_ppl(), *batch)
+            with variational_scope(placeholders=True):
+                model = handlers.trace(handlers.seed(self.model, key)).get_trace(_ppl(), *batch)
+            sites = sample_sites(guide)
+            check_guide(
+                [name for name, site in sample_sites(model).items() if not site["is_observed"]],
+                list(sites),
+                [name for name, site in sites.items() if site["infer"].get("is_auxiliary")],
+            )
+            params = {name: site for name, site in (guide | model).items() if site["type"] == "param"}
+            self.transforms = {name: biject_to(site["kwargs"].get("constraint", constraints.real)) for name, site in params.items()}
+            return {name: self.transforms[name].inv(jnp.asarray(site["value"])) for name, site in params.items()}
+
+        return jax.jit(first)(key, batch)  # one program, in which the model's draws, which nothing here depends on, are left out
 
 
 def objective(model: Callable[..., Any], guide: Callable[..., Any], arrays: tuple, *, seed: int, method: str = "exact") -> Objective:

@@ -69,7 +69,7 @@ class _Stepper:
         self.names = tuple(objective.params)
         self.noise = noise_names(settings, objective)
         params = {name: jnp.asarray(value) for name, value in objective.params.items()}
-        self.carry = (params, self._optimizer(*rates(settings, 0.0)).init(params))
+        self.carry = (params, jax.jit(self._optimizer(*rates(settings, 0.0)).init)(params))
         self.arrays = None if feed.arrays is None else arrays(feed.arrays)
         self.keys = tuple(jax.random.split(jax.random.PRNGKey(seed)))  # of the orders, and of the steps
         self.program = jax.jit(self._many)

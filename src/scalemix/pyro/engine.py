@@ -11,6 +11,7 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 
 from scalemix.language import Evaluation, Model, Predictive, Structure
 from scalemix.lower import recorded_sites
@@ -35,6 +36,7 @@ __all__ = [
     "layer_summed",
     "log_joint",
     "mcmc",
+    "mean",
     "nuts_within_gibbs",
     "objective",
     "precision",
@@ -103,12 +105,16 @@ def predict(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: 
     args = tensors(inputs)
 
     def one(values: dict[str, Any]) -> tuple:
-        with Given(values):
+        with _Drawn(), Given(values):
             trace = poutine.trace(model).get_trace(_ppl(), *args)
         return trace.nodes[site]["value"], *_moments(trace.nodes[site]["fn"])
 
     with seeded(seed):
         return Predictive(*_over_draws(one, draws, chunk))
+
+
+def mean(model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> np.ndarray:
+    return predict(model, inputs, draws, site=site, seed=seed, chunk=chunk).mean
 
 
 def sample_prior(model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
@@ -129,6 +135,14 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         pyro.util.set_rng_state(state)
+
+
+class _Drawn(Messenger):
+    """Draws what has no value by ``sample``: ``rsample`` of a normal fills new memory in place, which ``torch.func.vmap`` refuses."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["value"] is None and not poutine.util.site_is_subsample(msg):
+            msg["value"] = msg["fn"].sample()
 
 
 def _over_draws(function: Callable, draws: dict[str, np.ndarray], chunk: int) -> Any:

@@ -18,7 +18,7 @@ from pyro.optim import ClippedAdam
 from tqdm.auto import trange
 
 from scalemix.language import Model, SviRun
-from scalemix.lower import check_guide
+from scalemix.lower import check_guide, check_losses
 from scalemix.pyro.tensors import tensors
 
 __all__ = ["sample_sites", "svi"]
@@ -41,10 +41,7 @@ def svi(model: Model, data: tuple, *, guide: Any, seed: int, settings: Any) -> S
         with pyro.validation_enabled(False):
             for step in trange(settings.num_steps, desc="SVI", disable=not settings.progress, leave=False):
                 losses[step] = inference.step(*args)
-                if not np.isfinite(losses[step]):
-                    raise FloatingPointError(
-                        f"the ELBO is not finite at step {step}: lower Settings(learning_rate=) or standardize the data"
-                    )
+                check_losses(losses[step : step + 1], step)
             draws, log_guide = _sample_guide(bound_guide, args, settings.num_draws)
         params = {name: value.detach().cpu().numpy() for name, value in pyro.get_param_store().items()}
         return SviRun(draws, log_guide, losses, params, 0.0, time.perf_counter() - start)
