@@ -38,7 +38,10 @@ class Engine(Protocol):
         ...
 
     def mean(self, model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> np.ndarray:
-        """The mean of the outcome ``site`` alone, as ``predict`` has it: (S, n, ...)."""
+        """The mean of the outcome ``site`` of ``model`` on ``inputs`` given each of the ``draws``, (S, n, ...); arguments as for ``predict``.
+
+        What the site does not depend on is not drawn; ``seed`` is of the rest. ``chunk`` draws at a time.
+        """
         ...
 
     def sample_prior(self, model: Model, inputs: tuple, *, num_draws: int, seed: int) -> dict[str, np.ndarray]:
