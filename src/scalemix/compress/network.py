@@ -47,6 +47,11 @@ class Network:
         """The output for x."""
         return self.module(x)
 
+    @property
+    def chosen(self) -> np.ndarray | None:
+        """``inputs``, or ``None`` where it reads them all."""
+        return self.inputs if len(self.inputs) < self.num_inputs else None
+
     def save(self, path: str | Path) -> Path:
         """Write the file ``path`` (safetensors, float32), which ``scalemix.compress.load`` reads in either language.
 

@@ -132,7 +132,7 @@ def _shrunk(fit: FitFolder, asked: Asked, output: Path) -> Result:
             posterior, rule, fraction=asked.fraction, most_loss=asked.most_loss, score=None if asked.most_loss is None else score
         )
         dense = _layers(posterior, _means(posterior))
-        inputs = shrunk.inputs if len(shrunk.inputs) < shrunk.num_inputs else None
+        inputs = shrunk.chosen
         scores = {
             "posterior, averaged over its draws": score_posterior(posterior, data, test),
             "its means as weights": score_network(network(dense), data, test),

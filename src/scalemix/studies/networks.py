@@ -134,7 +134,7 @@ def _judged(ppl: Any, posterior: Any, spec: Mapping[str, Any], data: Images, hel
 def _shrunk(ppl: Any, posterior: Any, pruning: Any, spec: Mapping[str, Any], data: Images, held: Images) -> Numbers:
     with ppl.engine.precision("float32", "cpu"):
         shrunk = ppl.shrink(posterior, pruning)
-        inputs = shrunk.inputs if len(shrunk.inputs) < shrunk.num_inputs else None
+        inputs = shrunk.chosen
         found = {"error": _error(ppl, shrunk.layers, inputs, held)}
         if "fine_tune" in spec:
             settings = Settings(**spec["fine_tune"], progress=False)
