@@ -15,7 +15,6 @@ SEEDS, SEEDS_OF_THE_CLAIM = 3, 5
 NETWORKS = ("LeNet-300-100", "LeNet-5")
 
 PRUNED_IN_TRAINING = {
-    "batch_size": 128,
     "noise_learning_rate": 2e-3,
     "kl_schedule": [5, 15],
     "schedule": "linear",
@@ -60,8 +59,8 @@ METHODS: dict[str, dict[str, Any]] = {
     },
 }
 OF_NETWORK: dict[str, dict[str, Any]] = {
-    "LeNet-300-100": {"num_epochs": 120, "local_reparametrization": True},
-    "LeNet-5": {"num_epochs": 30, "local_reparametrization": "auto"},  # the first convolution has more pixels than weights to draw
+    "LeNet-300-100": {"num_epochs": 120, "batch_size": 128, "local_reparametrization": True},
+    "LeNet-5": {"num_epochs": 40, "batch_size": 32, "local_reparametrization": "auto"},  # its first layer: more pixels than weights to draw
 }
 
 ERROR, COMPRESSION = "error (%)", "weights / weights kept"
@@ -90,7 +89,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
     if size == "smoke":
         plan = [("LeNet-300-100", "VBD", 0)]
     elif size == "choose":
-        plan = [("LeNet-300-100", method, 0) for method in METHODS]
+        plan = [each for each in plan if each[2] == 0]
     return [Cell(f"{network}, {method}, seed {seed}", _spec(network, method, seed, size)) for network, method, seed in plan]
 
 
@@ -161,16 +160,17 @@ MNIST_WEIGHTS = Study(
     },
     sizes={
         "smoke": "VBD, LeNet-300-100, one epoch of 2000 images",
-        "choose": "one seed of LeNet-300-100, fitted to 50 000 training images and judged on the other 10 000",
+        "choose": "one seed, fitted to 50 000 training images and judged on the other 10 000",
         "full": "two networks, three seeds; VD and VBD on LeNet-300-100 five, since their difference is what the paper claims",
     },
     settings=(
         "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro (LeNet-5 in Pyro); the test set is read once a cell.",
         "VD and VBD: a weight is 0 already in training where log α is above 3, and kept where it is at most 0 or 1, both fixed before.",
-        "Schedule and mask were chosen on 10 000 training images kept apart, for VBD; VD has the same.",
+        "Schedule and mask were chosen on 10 000 training images kept apart, for VBD; VD has the same. So was LeNet-5's batch of 32, in 12 "
+        "epochs of 30 000 images (133 times fewer weights at 1.56 % of the others wrong; 82 at 1.86 % with 128).",
         "sBNN and BbB keep 5 % (LeNet-5: 0.8 %) of the weights, by inclusion probability and signal-to-noise ratio.",
         "What is judged is the shrunk network with mean weights; biases are not counted.",
         "The paper's numbers: VD as in its original; VBD at its lower (log α ≤ 1) and its higher compression; sBNN.",
-        "Departures: 120 epochs of LeNet-300-100 (the paper 200), 30 of LeNet-5; one draw of the noise per step; no pre-training.",
+        "Departures: 120 epochs of LeNet-300-100 (the paper 200), 40 of LeNet-5; one draw of the noise per step; no pre-training.",
     ),
 )
