@@ -40,7 +40,7 @@ class Engine(Protocol):
     def mean(self, model: Model, inputs: tuple, draws: dict[str, np.ndarray], *, site: str, seed: int, chunk: int) -> np.ndarray:
         """The mean of the outcome ``site`` of ``model`` on ``inputs`` given each of the ``draws``, (S, n, ...).
 
-        What the site does not depend on is not drawn; ``seed`` is of the rest. ``chunk`` draws at a time.
+        The outcome itself need not be drawn; ``seed`` is of what is. ``chunk`` draws at a time.
         """
         ...
 
