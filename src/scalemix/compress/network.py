@@ -21,7 +21,7 @@ from scalemix.files import replacing, writing
 if TYPE_CHECKING:
     from scalemix.language import PPL
 
-__all__ = ["Network", "load", "save_layers"]
+__all__ = ["Network", "load", "save_layers", "unless_all"]
 
 SCHEMA = "scalemix network 1"
 REMEDY = "give a file that Shrunk.save wrote, or write it again"
@@ -50,7 +50,7 @@ class Network:
     @property
     def chosen(self) -> np.ndarray | None:
         """``inputs``, or ``None`` where it reads them all."""
-        return self.inputs if len(self.inputs) < self.num_inputs else None
+        return unless_all(self.inputs, self.num_inputs)
 
     def save(self, path: str | Path) -> Path:
         """Write the file ``path`` (safetensors, float32), which ``scalemix.compress.load`` reads in either language.
@@ -60,6 +60,11 @@ class Network:
         Raises: ImportError if safetensors is not installed, OSError if the file cannot be written.
         """
         return save_layers(self.layers, Path(path), inputs=self.inputs, num_inputs=self.num_inputs)
+
+
+def unless_all(inputs: np.ndarray, num_inputs: int) -> np.ndarray | None:
+    """The inputs that are read, ``None`` where it is all of them and nothing is to be chosen."""
+    return inputs if len(inputs) < num_inputs else None
 
 
 def save_layers(layers: Sequence[Layer], path: Path, *, inputs: np.ndarray, num_inputs: int) -> Path:
@@ -93,7 +98,7 @@ def load(path: str | Path, ppl: PPL) -> Network:
         check_layers(layers, inputs, num_inputs)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): {REMEDY}") from error
-    module = ppl.build(layers, inputs if len(inputs) < num_inputs else None)
+    module = ppl.build(layers, unless_all(inputs, num_inputs))
     return Network(module, layers, inputs, num_inputs)
 
 

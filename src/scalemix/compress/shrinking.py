@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalemix.compress.layers import Layer, layers_of
-from scalemix.compress.network import Network
+from scalemix.compress.network import Network, unless_all
 from scalemix.compress.removal import num_inputs, removed
 from scalemix.compress.report import Report, report
 from scalemix.compress.rules import Rule
@@ -64,5 +64,5 @@ def shrink(
     rows = first["x"] if isinstance(first, Mapping) else first
     saved = report(layers, smaller, rows.shape[1:], pruning.kept, inputs)
     count = num_inputs(layers)
-    module = build(smaller, inputs if len(inputs) < count else None, sparse)
+    module = build(smaller, unless_all(inputs, count), sparse)
     return Shrunk(module, tuple(smaller), inputs, count, saved, pruning, tuple(layers))
