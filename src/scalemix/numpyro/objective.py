@@ -93,7 +93,8 @@ def draw_guide(
     guide: Callable[..., Any], params: dict[str, Any], arrays: tuple, *, num_draws: int, seed: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     values, batch = as_arrays({name: np.asarray(value) for name, value in params.items()}), as_arrays(arrays)
-    draws, log_guide = sample_guide(partial(guide, _ppl()), batch, values, jax.random.split(jax.random.PRNGKey(seed), num_draws))
+    keys = jax.random.split(jax.random.PRNGKey(seed), num_draws)
+    draws, log_guide = jax.jit(partial(sample_guide, partial(guide, _ppl())))(batch, values, keys)
     return {name: np.asarray(value) for name, value in draws.items()}, np.asarray(log_guide)
 
 

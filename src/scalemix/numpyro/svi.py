@@ -132,9 +132,9 @@ def sample_sites(trace: dict[str, Any]) -> dict[str, Any]:
 def sample_guide(guide: Any, args: tuple, params: dict, keys: jax.Array) -> tuple[dict, jax.Array]:
     """Draws of the model's latent sites and log q of each, auxiliary sites of the guide counted in."""
 
-    def one(key: jax.Array, args: tuple, params: dict) -> tuple[dict, jax.Array]:
+    def one(key: jax.Array) -> tuple[dict, jax.Array]:
         sites = sample_sites(handlers.trace(handlers.substitute(handlers.seed(guide, key), data=params)).get_trace(*args))
         log_guide = sum((jnp.sum(site["fn"].log_prob(site["value"])) for site in sites.values()), jnp.zeros(()))
         return {name: site["value"] for name, site in sites.items() if not site["infer"].get("is_auxiliary")}, log_guide
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None, None)))(keys, args, params)
+    return jax.vmap(one)(keys)
