@@ -14,6 +14,7 @@ __all__ = ["TESTS", "copy", "run", "source"]
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
+WRONG_PACKAGE = 70  # exit code, which no pytest has
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(["arviz", "jax", "numpyro", "pandas", "pyro", "pytest", "scipy.stats", "torch"])
 
@@ -63,5 +64,5 @@ def _run(folder: Path, arguments: tuple[str, ...], output: Path) -> None:
     import scalemix.models
 
     tested = {Path(str(module.__file__)).parents[depth] for depth, module in enumerate((scalemix, scalemix.models), 1)}
-    assert tested == {folder}, tested
-    sys.exit(code)
+    print(f"the package under {tested} was tested")
+    sys.exit(code if tested == {folder} else WRONG_PACKAGE)
