@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
-from scalemix.studies.networks import BY_ROW, images_of, run
+from scalemix.studies.networks import BY_ROW, images_of, one_epoch, run
 
 __all__ = ["MNIST_DROPOUT"]
 
@@ -25,7 +25,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "model": {},
         "settings": TRAINING,
     },
-    "concrete": {"recipe": "concrete", "prior": ["bernoulli", {"rate": RATE}], "model": BY_ROW, "settings": TRAINING},
+    "concrete": {"recipe": "concrete", "prior": ["bernoulli gates", {"rate": RATE}], "model": BY_ROW, "settings": TRAINING},
     "VD": {"recipe": "variational_dropout", "prior": ["log-uniform", {}], "model": {}, "settings": {**LOCAL, "kl_schedule": [5, 15]}},
     "VBD": {"recipe": "vbd", "prior": ["gaussian-uniform", {}], "model": {}, "settings": {**LOCAL, "kl_schedule": [5, 15]}},
 }
@@ -46,7 +46,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
     """A fit each."""
     plan = [(width, method, seed) for width in WIDTHS for method in METHODS for seed in range(SEEDS)]
     if size == "smoke":
-        plan = [(20, "Bernoulli", 0)]
+        plan = [(20, method, 0) for method in METHODS]
     elif size == "choose":
         plan = [(WIDTHS[0], method, 0) for method in METHODS]
     found = []
@@ -54,7 +54,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
         own = METHODS[method]
         spec = {"network": f"784-{width}-{width}-{width}-10", "seed": seed, "label": method, **own, "rule": None, **images_of(size)}
         if size == "smoke":
-            spec["settings"] = {**own["settings"], "num_epochs": 1}
+            spec["settings"] = one_epoch(own["settings"])
         found.append(Cell(f"{width} units, {method}, seed {seed}", spec))
     return found
 
@@ -75,7 +75,7 @@ MNIST_DROPOUT = Study(
     entries=entries,
     paper={(TABLE, method, f"{width} units"): value for method, row in PAPER.items() for width, value in zip(WIDTHS, row, strict=True)},
     sizes={
-        "smoke": "20 units, Bernoulli, one epoch of 2000 images",
+        "smoke": "20 units, each method for one epoch of 2000 images",
         "choose": "one seed at 100 units, judged on the last 10 000 training images",
         "full": "100 and 340 units, three seeds",
     },

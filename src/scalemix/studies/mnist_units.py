@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
-from scalemix.studies.networks import GATES, images_of, language_of, run
+from scalemix.studies.networks import GATES, images_of, language_of, one_epoch, run
 
 __all__ = ["MNIST_UNITS"]
 
@@ -76,17 +76,14 @@ UNITS_OF_THE_PAPER = {
 def cells(size: str, done: Sequence[Result]) -> list[Cell]:
     """A fit each."""
     plan = [(network, method, seed) for network, methods in METHODS.items() for method in methods for seed in range(SEEDS)]
-    if size == "smoke":
-        plan = [("LeNet-300-100", "VIBNet, small", 0)]
-    elif size == "choose":
+    if size != "full":
         plan = [each for each in plan if each[2] == 0]
     found = []
     for network, method, seed in plan:
         own = METHODS[network][method]
         spec = {"network": network, "label": method, "seed": seed, **own, **language_of(network), **images_of(size)}
         if size == "smoke":
-            spec["settings"] = {**own["settings"], "num_epochs": 1, "kl_schedule": [0, 1]}
-            spec["fine_tune"] = {**own["fine_tune"], "num_epochs": 1}
+            spec |= {part: one_epoch(own[part]) for part in ("settings", "fine_tune") if part in own}
         found.append(Cell(f"{network}, {method}, seed {seed}", spec))
     return found
 
@@ -116,7 +113,7 @@ MNIST_UNITS = Study(
         for index, count in enumerate(row)
     },
     sizes={
-        "smoke": "VIBNet, LeNet-300-100, one epoch of 2000 images",
+        "smoke": "three networks, each method for one epoch of 2000 images",
         "choose": "one seed, fitted to 50 000 training images and judged on the other 10 000",
         "full": "three networks, three seeds",
     },

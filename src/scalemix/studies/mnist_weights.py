@@ -7,7 +7,7 @@ from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
 from scalemix.studies.claims import Difference, difference
-from scalemix.studies.networks import images_of, language_of, run
+from scalemix.studies.networks import images_of, language_of, one_epoch, run
 
 __all__ = ["MNIST_WEIGHTS"]
 
@@ -86,9 +86,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
         for method in METHODS
         for seed in range(SEEDS_OF_THE_CLAIM if network == "LeNet-300-100" and method in ("VD", "VBD") else SEEDS)
     ]
-    if size == "smoke":
-        plan = [("LeNet-300-100", "VBD", 0)]
-    elif size == "choose":
+    if size != "full":
         plan = [each for each in plan if each[2] == 0]
     return [Cell(f"{network}, {method}, seed {seed}", _spec(network, method, seed, size)) for network, method, seed in plan]
 
@@ -99,7 +97,7 @@ def _spec(network: str, method: str, seed: int, size: str) -> dict[str, Any]:
         own["fraction"] = own["fraction"][network]
     settings = {**OF_NETWORK[network], **own["settings"]}
     if size == "smoke":
-        settings |= {"num_epochs": 1, "kl_schedule": [0, 1]}
+        settings = one_epoch(settings)
     return {"network": network, "seed": seed, **own, "settings": settings, **language_of(network), **images_of(size)}
 
 
@@ -159,7 +157,7 @@ MNIST_WEIGHTS = Study(
         for column, value in zip((ERROR, COMPRESSION), row, strict=True)
     },
     sizes={
-        "smoke": "VBD, LeNet-300-100, one epoch of 2000 images",
+        "smoke": "two networks, each method for one epoch of 2000 images",
         "choose": "one seed, fitted to 50 000 training images and judged on the other 10 000",
         "full": "two networks, three seeds; VD and VBD on LeNet-300-100 five, since their difference is what the paper claims",
     },

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from scalemix import noise, priors
-from scalemix.compress.layers import Layer
+from scalemix.compress.beliefs import beliefs
+from scalemix.compress.layers import Layer, layers_of
 from scalemix.jobs.fine_tuning import fine_tuned
 from scalemix.jobs.languages import language_named
 from scalemix.jobs.network_score import network_of
@@ -20,7 +21,7 @@ from scalemix.studies.cell import Numbers
 from scalemix.studies.resuming import folder_of
 from scalemix.training import Settings
 
-__all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "images_of", "language_of", "run"]
+__all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "images_of", "language_of", "one_epoch", "run"]
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "LeNet-300-100": ("mlp", {"widths": (300, 100), "num_outputs": 10}),
@@ -37,6 +38,7 @@ PRIORS: dict[str, Any] = {
     "two normals": priors.NormalMixture,
     "gates": lambda: priors.ScaleMixture(noise.Bottleneck().per("in")),
     "bernoulli": lambda rate: priors.ScaleMixture(noise.Bernoulli.from_dropout_rate(rate).per("in")),
+    "bernoulli gates": lambda rate: priors.ScaleMixture(noise.Bernoulli(1.0 - rate).per("in")),
     "gaussian": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5).per("in")),
     "gaussian per weight": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5)),
     "horseshoe": lambda slab_scale: priors.Horseshoe(slab_scale=slab_scale, per="in"),
@@ -56,6 +58,11 @@ def images_of(size: str) -> dict[str, Any]:
 def language_of(network: str) -> dict[str, str]:
     """Where it is not NumPyro: an entry of a cell's spec. For convolutions on a CPU torch takes a third of JAX's time."""
     return {"language": "pyro"} if network == "LeNet-5" else {}
+
+
+def one_epoch(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` of a study's smoke size: everything as it is, but for one epoch."""
+    return {**settings, "num_epochs": 1, **({"kl_schedule": [0, 1]} if "kl_schedule" in settings else {})}
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
@@ -85,7 +92,7 @@ def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
     data = _shaped(images[fitted], dense), labels[fitted]
     posterior = recipe.fit(ppl, _model(spec), *data, seed=spec["seed"], settings=settings, **folder_of(folder))
     if spec["rule"] is None:
-        return {"error": _error_of_mean(ppl, posterior, _shaped(held[0], dense), held[1])}
+        return {"error": _error_of_mean(ppl, posterior, (_shaped(held[0], dense), held[1]))}
     return _judged(ppl, posterior, spec, data, (_shaped(held[0], dense), held[1]))
 
 
@@ -155,13 +162,19 @@ def _error(ppl: Any, layers: Sequence[Layer], inputs: np.ndarray | None, held: I
     """Percent of the images whose largest output is not the label's."""
     network, (x, y) = network_of(ppl, layers, inputs), held
     outputs = np.concatenate([network(x[at : at + BLOCK]) for at in range(0, len(y), BLOCK)])
-    return 100.0 * float(np.mean(outputs.argmax(1) != y))
+    return _percent_wrong(outputs, y)
 
 
-def _error_of_mean(ppl: Any, posterior: Any, x: np.ndarray, y: np.ndarray) -> float:
+def _error_of_mean(ppl: Any, posterior: Any, held: Images) -> float:
     """Percent of the images whose largest output of the network with mean weights and mean noises is not the label's."""
-    wrong = 0
-    for at in range(0, len(y), BLOCK):
-        probabilities = posterior.predict(x[at : at + BLOCK], seed=0, noise="mean").mean
-        wrong += int(np.sum(np.asarray(probabilities).argmax(-1) != y[at : at + BLOCK]))
-    return 100.0 * wrong / len(y)
+    if all(site.role != "noise" for site in posterior.structure().sites.values()):
+        means = {name: belief.mean for name, belief in beliefs(posterior).items()}
+        with ppl.engine.precision("float32", "cpu"):
+            return _error(ppl, layers_of(posterior.model, means) or [], None, held)
+    x, y = held
+    blocks = [posterior.predict(x[at : at + BLOCK], seed=0, noise="mean").mean for at in range(0, len(y), BLOCK)]
+    return _percent_wrong(np.concatenate(blocks), y)
+
+
+def _percent_wrong(outputs: np.ndarray, y: np.ndarray) -> float:
+    return 100.0 * float(np.mean(outputs.argmax(-1) != y))
