@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from scalemix.data import data_folder
+from scalemix.studies import STUDIES
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (data_folder() / "uci").is_dir(), reason="SCALEMIX_DATA has no data sets")]
-STUDIES = ("uci", "mnist-weights", "mnist-units", "mnist-dropout")
 
 
 def begin(name: str, folder: Path, *options: str) -> subprocess.Popen:
@@ -31,12 +31,13 @@ def cells(folder: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", list(STUDIES))
 def test_a_study_runs_by_one_command(name: str, tmp_path: Path) -> None:
     process = begin(name, tmp_path)
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert "the paper's number and ours less the paper's" in out
+    assert len(cells(tmp_path)) == len(STUDIES[name].cells("smoke", ()))
     table = pd.read_csv(tmp_path / "table.csv")
     assert len(table) > 0
     assert np.isfinite(table["mean"]).all()
@@ -67,5 +68,5 @@ def test_a_killed_study_goes_on_with_what_it_has_not_done(tmp_path: Path) -> Non
     assert process.returncode == 0, err
     after = cells(tmp_path)
     assert after[: len(before)] == before
-    assert len(after) == 4
+    assert len(after) == len(STUDIES["uci"].cells("smoke", ()))
     assert "Yacht" in out
