@@ -6,7 +6,8 @@ from fault import Fault
 
 __all__ = ["OF_NETWORKS"]
 
-NETWORK_FILE, FIT_COMMAND, SHRINK_COMMAND = "test_network_file.py", "test_fit_command.py", "test_shrink_command.py"
+NETWORK_FILE, SHRINK_COMMAND = "test_network_file.py", "test_shrink_command.py"
+FIT_COMMAND, FIT_REFUSALS = "test_fit_command.py", "test_fit_refusals.py"
 LIFTING, RULES, SHRINKING, STREAMS = "test_lifting.py", "test_rules.py", "test_shrinking.py", "test_shrinking_streams.py"
 NORMALIZATION = "test_normalization.py"
 
@@ -80,7 +81,7 @@ OF_NETWORKS = {
         "ours = (MANIFEST, DATA) if _only_claimed(path) else ()",
         "ours = (MANIFEST, DATA)",
         "data.npz in a folder without a manifest is the user's own",
-        (FIT_COMMAND, "-k", "own_under_our_name"),
+        (FIT_REFUSALS, "-k", "own_under_our_name"),
     ),
     "layers_of_one_name_overwritten": Fault(
         "compress/layer_text.py",

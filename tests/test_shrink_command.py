@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from test_fit_command import QUICK, kinds, numbers, refused
+from fit_command import QUICK, kinds, numbers, refused
 from typer.testing import CliRunner
 
 import scalemix.numpyro as in_numpyro

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scalemix.terminal import INTERRUPTED, console, interruptible, refuse, say, writable
+from scalemix.terminal import INTERRUPTED, console, interruptible, refuse, say
 
 if TYPE_CHECKING:
     from scalemix.jobs.fit_folder import FitFolder
@@ -180,7 +180,7 @@ def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: 
         wanted.check(data)
         wanted.settings(data, checkpoint_minutes=1.0, progress=False)
         language_named(wanted.backend)
-        return FitFolder.begin(writable(output), wanted, data)
+        return FitFolder.begin(output, wanted, data)
     except (ValueError, OSError) as error:
         refuse(str(error))
 

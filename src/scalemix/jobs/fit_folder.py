@@ -14,6 +14,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class FitFolder:
     def __init__(self, path: Path, manifest: dict[str, Any], wanted: Wanted, data: Supervised) -> None:
         self.path, self.manifest, self.wanted, self.data = path, manifest, wanted, data
         self._written: dict[str, str] = {}  # checksums of what this process wrote
+        self._made = False  # this process made the folder
 
     @classmethod
     def begin(cls, path: Path, wanted: Wanted, data: Supervised) -> FitFolder:
@@ -52,12 +54,14 @@ class FitFolder:
         """
         if Path(wanted.source).resolve() == (path / DATA).resolve():
             raise ValueError(f"{wanted.source} is where the fit in {path} would write its own rows: give --output another folder")
+        made = not path.exists()
         with writing("the fit", path):
             path.mkdir(parents=True, exist_ok=True)
         ours = (MANIFEST, DATA) if _only_claimed(path) else ()  # of a fit that was killed before it began
         if stranger := next((each.name for each in path.iterdir() if each.name not in ours and not each.name.endswith(".tmp")), None):
             raise ValueError(f"{path} is not a fit of scalemix and not empty (it has {stranger}): give --output a new folder")
         found = cls(path, CLAIM, wanted, data)
+        found._made = made
         found._write()
         told = data.save(path / DATA)
         record = {"file": DATA, "sha256": checksum(path / DATA), **told}
@@ -143,13 +147,16 @@ class FitFolder:
         return found
 
     def forget(self) -> None:
-        """Take away what this process wrote of a fit that was refused before it had a checkpoint, so that the folder can be used again."""
+        """Take away what this process made of a fit that was refused before it had a checkpoint, so that the folder can be used again."""
         if self.finished or _begun(self.path / RUN) or not self._is_mine(MANIFEST):
             return
         shutil.rmtree(self.path / RUN, ignore_errors=True)
         for name in (DATA, MANIFEST):
             if self._is_mine(name):
                 (self.path / name).unlink()
+        if self._made:
+            with suppress(OSError):  # somebody else put something into it
+                self.path.rmdir()
 
     def _is_mine(self, name: str) -> bool:
         """The file is the one that this process wrote."""
