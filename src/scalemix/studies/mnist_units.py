@@ -51,7 +51,7 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "LeNet-500-300": {"structured VBD": _vib(None, 60, [1.0, 1.0, 1.0]), "horseshoe": _horseshoe(60)},
     "LeNet-5": {
-        "VIBNet": _vib(30 / 50_000, 40, [1.0, 22.0, 11.0, 1.7], **PER_FILTER) | {"fine_tune": {**FINE_TUNE, **LONGER}},
+        "VIBNet": _vib(30 / 50_000, 40, [1.0, 27.0, 13.0, 2.2], **PER_FILTER) | {"fine_tune": {**FINE_TUNE, **LONGER}},
         "structured VBD": _vib(None, 40, [1.0, 1.0, 1.0, 1.0], **PER_FILTER),
         "horseshoe": _horseshoe(30, local_reparametrization="auto"),
     },

@@ -7,7 +7,7 @@ from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
 from scalemix.studies.claims import Difference, difference
-from scalemix.studies.networks import images_of, language_of, one_epoch, run
+from scalemix.studies.networks import AT_FRACTION, images_of, language_of, one_epoch, run
 
 __all__ = ["MNIST_WEIGHTS"]
 
@@ -58,12 +58,18 @@ METHODS: dict[str, dict[str, Any]] = {
         "fraction": {"LeNet-300-100": 0.05, "LeNet-5": 0.008},
     },
 }
+# Beside the thresholds, LeNet-5 is cut to the paper's size, and what is kept is trained further as a plain network.
+AT_THE_PAPERS_SIZE = {
+    "fraction": 1 / 290,
+    "fine_tune": {"batch_size": 128, "num_epochs": 30, "learning_rate": 1e-3, "schedule": "linear"},
+}
 OF_NETWORK: dict[str, dict[str, Any]] = {
     "LeNet-300-100": {"num_epochs": 120, "batch_size": 128, "local_reparametrization": True},
     "LeNet-5": {"num_epochs": 40, "batch_size": 32, "local_reparametrization": "auto"},  # its first layer: more pixels than weights to draw
 }
 
 ERROR, COMPRESSION = "error (%)", "weights / weights kept"
+COLUMNS = {ERROR: "error", "error, fine-tuned (%)": "error, fine-tuned", COMPRESSION: "compression", "r_W (%)": "r_W"}
 # T0.4 and T4.6: VD of the original paper, VBD-low and VBD-high, sBNN (sparsity 95.0 and 99.2 %).
 PAPER = {
     ("LeNet-300-100", "VD, log α ≤ 1"): (1.92, 68.0),
@@ -72,6 +78,8 @@ PAPER = {
     ("LeNet-300-100", "VBD, log α ≤ 0"): (1.76, 81.0),
     ("LeNet-300-100", "sBNN"): (1.94, 20.0),
     ("LeNet-5", "VD, log α ≤ 1"): (0.75, 280.0),
+    ("LeNet-5", "VD, 1/290 kept"): (0.75, 280.0),
+    ("LeNet-5", "VBD, 1/290 kept"): (0.81, 290.0),
     ("LeNet-5", "VBD, log α ≤ 1"): (0.74, 198.0),
     ("LeNet-5", "VBD, log α ≤ 0"): (0.81, 290.0),
     ("LeNet-5", "sBNN"): (1.06, 125.0),
@@ -95,9 +103,12 @@ def _spec(network: str, method: str, seed: int, size: str) -> dict[str, Any]:
     own = dict(METHODS[method])
     if "fraction" in own:
         own["fraction"] = own["fraction"][network]
+    elif network == "LeNet-5":
+        own |= AT_THE_PAPERS_SIZE
     settings = {**OF_NETWORK[network], **own["settings"]}
     if size == "smoke":
         settings = one_epoch(settings)
+        own |= {"fine_tune": one_epoch(own["fine_tune"])} if "fine_tune" in own else {}
     return {"network": network, "seed": seed, **own, "settings": settings, **language_of(network), **images_of(size)}
 
 
@@ -105,12 +116,15 @@ def entries(result: Result) -> list[Entry]:
     """Error and compression of a method, at each of its thresholds."""
     spec, numbers = result.cell.spec, result.numbers
     method = next(name for name, own in METHODS.items() if own["recipe"] == spec["recipe"])
-    found = []
-    for at in [f" at {each:g}" for each in spec.get("thresholds", ())] or [""]:
-        row = method + (f", log α ≤{at[3:]}" if at else "")
-        columns = {ERROR: "error", COMPRESSION: "compression", "r_W (%)": "r_W"}
-        found += [Entry(str(spec["network"]), row, column, numbers[f"{name}{at}"]) for column, name in columns.items()]
-    return found
+    rows = {f" at {each:g}": f"{method}, log α ≤ {each:g}" for each in spec.get("thresholds", ())}
+    if "fraction" in spec:
+        rows |= {AT_FRACTION: f"{method}, 1/{1 / spec['fraction']:.0f} kept"} if rows else {"": method}
+    return [
+        Entry(str(spec["network"]), row, column, numbers[name + at])
+        for at, row in rows.items()
+        for column, name in COLUMNS.items()
+        if name + at in numbers
+    ]
 
 
 def verdicts(results: Sequence[Result]) -> list[str]:
@@ -167,6 +181,7 @@ MNIST_WEIGHTS = Study(
         "Schedule and mask were chosen on 10 000 training images kept apart, for VBD; VD has the same.",
         "So was LeNet-5's batch of 32: 12 epochs of 30 000 images leave 1/133 of the weights at 1.56 %, with 128 1/82 at 1.86 %.",
         "sBNN and BbB keep 5 % (LeNet-5: 0.8 %) of the weights, by inclusion probability and signal-to-noise ratio.",
+        "LeNet-5's VD and VBD are cut to 1/290 of the weights, too, by log α; fine-tuned: 30 more epochs of what is kept, without noise.",
         "What is judged is the shrunk network with mean weights; biases are not counted.",
         "The paper's numbers: VD as in its original; VBD at its lower (log α ≤ 1) and its higher compression; sBNN.",
         "Departures: 120 epochs of LeNet-300-100 (the paper 200), 40 of LeNet-5; one draw of the noise per step; no pre-training.",

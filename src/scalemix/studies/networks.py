@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from scalemix.studies.cell import Numbers
 from scalemix.studies.resuming import folder_of
 from scalemix.training import Settings
 
-__all__ = ["BY_ROW", "GATES", "NETWORKS", "PRIORS", "images_of", "language_of", "one_epoch", "run"]
+__all__ = ["AT_FRACTION", "BY_ROW", "GATES", "NETWORKS", "PRIORS", "images_of", "language_of", "one_epoch", "run"]
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "LeNet-300-100": ("mlp", {"widths": (300, 100), "num_outputs": 10}),
@@ -47,6 +47,7 @@ BY_ROW = {"noise_on": "input", "noise_plate": "example"}
 GATES = {"prior": ["gates", {}], "model": BY_ROW}
 KEPT_APART = {"smoke": 58_000, "choose": 10_000}
 Images = tuple[np.ndarray, np.ndarray]
+AT_FRACTION = " at the fraction"
 BLOCK = 1000  # images whose outputs are computed at a time
 
 
@@ -69,14 +70,15 @@ def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
     """Fit ``spec["method"]`` to ``spec["network"]`` and judge it.
 
     Args:
-        spec: network; recipe, prior [name, arguments], model and settings (further arguments of both), rule and its thresholds or fraction
-            (no rule: nothing is dropped); fine_tune, settings of a further training of what was kept, if any; seed; num_validation, images
-            at the end of the training part that are kept apart; judge "test" or "validation"; language, by default "numpyro".
+        spec: network; recipe, prior [name, arguments], model and settings (further arguments of both), rule and its thresholds, a fraction
+            to keep, or both (no rule: nothing is dropped); fine_tune, settings of a further training of what was kept, if any; seed;
+            num_validation, images at the end of the training part that are kept apart; judge "test" or "validation"; language, by
+            default "numpyro".
         folder: for checkpoints.
 
     Returns: error (percent), and of a pruned network kept (percent of the weights), compression |W|/|W≠0|, r_W and r_N (percent), mflop
         (millions of multiplications) and units 0, 1, … (inputs, then each layer's), of one that was trained further "error, fine-tuned";
-        "... at THRESHOLD" where it has thresholds.
+        "... at THRESHOLD" where it has thresholds, and "... at the fraction" where it has one beside them.
     """
     from scalemix import inference
 
@@ -129,12 +131,14 @@ def _plain(value: Any) -> Any:
 def _judged(ppl: Any, posterior: Any, spec: Mapping[str, Any], data: Images, held: Images) -> Numbers:
     from scalemix.compress import Rule, prune
 
-    if spec.get("fraction") is not None:
-        return _shrunk(ppl, posterior, prune(posterior, spec["rule"], fraction=spec["fraction"]), spec, data, held)
+    thresholds, fraction = spec.get("thresholds", ()), spec.get("fraction")
+    chosen: dict[str, Callable[[], Any]] = {f" at {each:g}": partial(prune, posterior, Rule(spec["rule"], each)) for each in thresholds}
+    if fraction is not None:
+        chosen[AT_FRACTION if thresholds else ""] = partial(prune, posterior, spec["rule"], fraction=fraction)
     found: Numbers = {}
-    for threshold in spec["thresholds"]:
-        numbers = _shrunk(ppl, posterior, prune(posterior, Rule(spec["rule"], threshold)), spec, data, held)
-        found |= {f"{name} at {threshold:g}": value for name, value in numbers.items()}
+    for at, pruning in chosen.items():
+        numbers = _shrunk(ppl, posterior, pruning(), spec, data, held)
+        found |= {f"{name}{at}": value for name, value in numbers.items()}
     return found
 
 
