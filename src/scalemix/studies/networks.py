@@ -41,7 +41,7 @@ PRIORS: dict[str, Any] = {
     "bernoulli gates": lambda rate: priors.ScaleMixture(noise.Bernoulli(1.0 - rate).per("in")),
     "gaussian": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5).per("in")),
     "gaussian per weight": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5)),
-    "horseshoe": lambda slab_scale: priors.Horseshoe(slab_scale=slab_scale, per="in"),
+    "horseshoe": lambda tau0: priors.Horseshoe(tau0, per="in"),
 }
 BY_ROW = {"noise_on": "input", "noise_plate": "example"}
 GATES = {"prior": ["gates", {}], "model": BY_ROW}
