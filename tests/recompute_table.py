@@ -115,7 +115,7 @@ def recomputed(fit: Saved, fits: list[Saved]) -> dict[str, Any]:
     chains, draws, _ = fit.log_likelihood.shape
     own = {name: getattr(fit, name) for name in OWN}
     return own | {
-        "prior": re.sub(rf"(-{info['parametrization']})?-(nuts|svi)-{info['backend']}$", "", fit.name),
+        "prior": re.sub(rf"(-{info['parametrization']})?-[a-z_]+-{info['backend']}$", "", fit.name),
         **{name: info[name] for name in ("parametrization", "method", "backend", "seconds_compile", "seconds_run")},
         "reference": reference is fit,
         "ess_per_second": fit.min_ess_bulk / info["seconds_run"],

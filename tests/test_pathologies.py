@@ -200,6 +200,7 @@ HEALTHY = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_run_gets_none(name: str) -> None:
-    found = run(HEALTHY[name], X, Y, num_warmup=1000, num_draws=1000, target_accept_prob=0.95)
+    """With the step size that our own sentence advises: at 0.95 the expanded Student-t diverges 6 times in 4000 draws, and is told so."""
+    found = run(HEALTHY[name], X, Y, num_warmup=1000, num_draws=1000, target_accept_prob=0.98)
     assert found.is_reference, found.sentence
     assert ("not identified" in found.sentence) is (name == "network")
