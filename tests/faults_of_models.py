@@ -61,7 +61,7 @@ OF_MODELS = {
         "for name in self.latents if name not in anew)",
         "for name in self.latents)",
         "gates with one fitted law are drawn from the prior at held-out rows",
-        ("test_family.py", "-k", "no_density"),
+        ("test_family.py", "-k", "have_the_fitted_law"),
     ),
     "points_have_no_density": Fault(
         "guided.py",

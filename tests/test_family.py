@@ -68,6 +68,20 @@ def test_a_point_predicts_as_the_network_does(comparison: sm.Comparison, fits: d
     assert row.test_log_density == pytest.approx(expected, rel=1e-4)
 
 
+def test_gates_at_other_rows_have_the_fitted_law(fits: dict[str, Posterior]) -> None:
+    """VIBNet's gates, N(μ, σ²) for each row anew; bound: 5 standard errors of the draws."""
+    fit, rng, many = fits["vib"], np.random.default_rng(1), 20_000
+    weights = {name: fit.draws[name][0, 0] for name in ("w1", "b1", "w2", "b2")}
+    gates = []
+    for name in ("w1", "w2"):
+        loc, scale = fit.params[f"{name}_noise_loc"].reshape(-1), np.exp(0.5 * fit.params[f"{name}_noise_log_variance"]).reshape(-1)
+        gates.append(loc + scale * rng.standard_normal((many, len(NEW), len(loc))))
+    by_hand = network(weights, NEW, tuple(gates))
+    error = by_hand.std(0) * np.sqrt(1 / DRAWS + 1 / many)
+    assert np.all(error > 1e-4), "the gates are noisy"
+    assert np.all(np.abs(fit.predict(NEW, seed=1, noise=fit.noise_of_new_rows).mean - by_hand.mean(0)) < 5 * error)
+
+
 def test_dropout_predicts_other_rows_with_fresh_gates(comparison: sm.Comparison, fits: dict[str, Posterior]) -> None:
     """The predictive density of each row, by all 2⁵ patterns of its gates."""
     weights = {name: value[0, 0] for name, value in fits["mc_dropout"].draws.items() if name in ("w1", "b1", "w2", "b2")}

@@ -116,6 +116,7 @@ def test_an_lstm_loses_inputs_and_units(seed: int) -> None:
         module.lstm.weight_ih_l0[:, [1, 3]] = 0.0  # inputs that nothing reads
         module.lstm.weight_hh_l0[:, 2] = 0.0
         module.out.weight[:, 2] = 0.0  # a unit that nothing reads
+        module.out.weight[:, 3] = 0.0  # a unit that only other units read
         module.lstm.weight_ih_l0[:, 4] *= torch.as_tensor(np.arange(24) % 6 == 2)  # an input that it alone reads
         cell = slice(2 * 6, 3 * 6)
         for each in (module.lstm.weight_ih_l0, module.lstm.weight_hh_l0, module.lstm.bias_ih_l0, module.lstm.bias_hh_l0):
