@@ -172,14 +172,16 @@ def entries(result: Result) -> list[Entry]:
 
 
 def verdicts(results: Sequence[Result]) -> list[str]:
-    """On how many sets our best is at least as good as the paper's best, after rounding as the paper does or within a standard error."""
+    """On how many sets the best of our methods that ran on the most splits is at least as good as the paper's best: after rounding as the
+    paper does, or within a standard error."""
     reached, missed = [], []
     for (_, _, place), paper in zip(SETS.values(), BEST, strict=True):
         own: dict[str, list[float]] = {}
         for entry in (each for result in results for each in entries(result)):
             if (entry.table, entry.column) == (RMSE, place):
                 own.setdefault(entry.row, []).append(entry.value)
-        own = {row: values for row, values in own.items() if len(values) > 1}
+        most = max(map(len, own.values()), default=0)  # splits differ: a mean over a few of them is not set beside one over all
+        own = {row: values for row, values in own.items() if len(values) == most > 1}
         if not own:
             continue
         row = min(own, key=lambda row: float(np.mean(own[row])))
@@ -189,8 +191,8 @@ def verdicts(results: Sequence[Result]) -> list[str]:
     if not reached and not missed:
         return []
     first = (
-        f"What is best here is, after rounding to two decimals or within a standard error, at least as good as the best of the paper's "
-        f"five methods on {len(reached)} of {len(reached) + len(missed)} sets: {'; '.join(reached) or 'none'}."
+        "The best of our methods with all splits is, after rounding to two decimals or within a standard error, at least as good as the "
+        f"best of the paper's five methods on {len(reached)} of {len(reached) + len(missed)} sets: {'; '.join(reached) or 'none'}."
     )
     return [first, *([f"It is not on {'; '.join(missed)}."] if missed else [])]
 
