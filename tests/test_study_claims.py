@@ -78,3 +78,15 @@ def test_uci_counts_sets_after_rounding_or_within_a_standard_error() -> None:
     assert "Boston (VBD, n=2: 2.7 ± 0.1 against 2.97)" in reached
     assert missed == "It is not on Energy (VBD, n=3: 0.8 ± 0.0058 against 0.69)."
     assert STUDIES["uci"].verdicts([]) == []
+
+
+def test_uci_says_where_the_chains_of_nuts_do_not_agree() -> None:
+    study, fits = STUDIES["uci"], regressions("yacht", "NUTS", [0.3, 0.4])
+    assert len(study.verdicts(fits)) == 1
+    for result, rhat in zip(fits, (1.004, 1.5), strict=True):
+        result.numbers["rhat"] = rhat
+    assert "The chains of NUTS do not agree" in study.verdicts(fits)[-1]
+    assert "Yacht 1.50" in study.verdicts(fits)[-1]
+    assert len(study.verdicts(fits[:1])) == 0
+    fits[1].numbers["rhat"] = 1.006
+    assert len(study.verdicts(fits)) == 1

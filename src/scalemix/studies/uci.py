@@ -194,7 +194,25 @@ def verdicts(results: Sequence[Result]) -> list[str]:
         "The best of our methods with all splits is, after rounding to two decimals or within a standard error, at least as good as the "
         f"best of the paper's five methods on {len(reached)} of {len(reached) + len(missed)} sets: {'; '.join(reached) or 'none'}."
     )
-    return [first, *([f"It is not on {'; '.join(missed)}."] if missed else [])]
+    return [first, *([f"It is not on {'; '.join(missed)}."] if missed else []), *_chains(results)]
+
+
+def _chains(results: Sequence[Result]) -> list[str]:
+    """What the R-hats of the sampler say of its rows."""
+    from scalemix.comparison.diagnostics import ReferenceRule
+
+    limit, worst = ReferenceRule().max_rhat, dict[str, float]()
+    for result in results:
+        if "rhat" in result.numbers:
+            place = SETS[result.cell.spec["data"]][2]
+            worst[place] = max(worst.get(place, 0.0), result.numbers["rhat"])
+    if max(worst.values(), default=0.0) <= limit:
+        return []
+    told = ", ".join(f"{place} {value:.2f}" for place, value in worst.items())
+    return [
+        f"The chains of NUTS do not agree (largest R-hat of a fit's function values, scales and log likelihood: {told}; at most {limit:g} is "
+        "wanted): its rows say how well its draws predict, and are no reference for the other methods."
+    ]
 
 
 RMSE, DENSITY = "Test RMSE", "Mean test log density"
