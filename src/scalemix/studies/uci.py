@@ -209,10 +209,8 @@ def _chains(results: Sequence[Result]) -> list[str]:
     if max(worst.values(), default=0.0) <= limit:
         return []
     told = ", ".join(f"{place} {value:.2f}" for place, value in worst.items())
-    return [
-        f"The chains of NUTS do not agree (largest R-hat of a fit's function values, scales and log likelihood: {told}; at most {limit:g} is "
-        "wanted): its rows say how well its draws predict, and are no reference for the other methods."
-    ]
+    agree = f"largest R-hat of a fit's function values, scales and log likelihood: {told}; at most {limit:g} is wanted"
+    return [f"The chains of NUTS do not agree ({agree}): its rows say how well its draws predict, and are no reference for the others."]
 
 
 RMSE, DENSITY = "Test RMSE", "Mean test log density"
