@@ -16,7 +16,7 @@ __all__ = ["study"]
 
 def study(
     name: Annotated[str | None, typer.Argument(help="A study: uci, ... Without it: the list.")] = None,
-    size: Annotated[str, typer.Option(help="smoke (a minute), full (hours), or what the list says.")] = "full",
+    size: Annotated[str, typer.Option(help="smoke (a minute or two), full (hours), or what the list says.")] = "full",
     output: Annotated[
         Path | None, typer.Option(help="Folder of its cells and tables. Default: results/NAME, smoke: results/NAME-smoke.")
     ] = None,
