@@ -32,12 +32,12 @@ def _vib(kl_scale: float | None, epochs: int, layer_weights: list[float], **mode
 
 
 def _horseshoe(epochs: int) -> dict[str, Any]:
-    """The horseshoe network with its noises on the inputs of the layers, so that pre-activations are drawn and not weights.
+    """The horseshoe network; its scales and weights are drawn once a minibatch, and judged by the means of 100 draws.
 
     Its weights are not scaled by their fan-in: what a unit without information adds is then large, and its noise is put to 0.
     """
     noises = ["*_log_variance", "*_noise_*", "*_tau_*"]
-    own = {"num_epochs": epochs, "kl_schedule": [0, 10], "hold": 0.5, "log_variance": -8}
+    own = {"num_epochs": epochs, "kl_schedule": [0, 10], "hold": 0.5, "log_variance": -8, "num_draws": 100}
     return {
         "recipe": "horseshoe",
         "prior": ["horseshoe", {"tau0": 1e-3}],
@@ -130,7 +130,7 @@ MNIST_UNITS = Study(
         "VIBNet's weights of the KL, 35, 14 and (LeNet-5) 30 times 1/50 000, and of the layers were chosen on training images kept apart.",
         "LeNet-5's weights of the layers go a step further than the last of those runs, which had 22, 11 and 1.7 and left four filters.",
         "The horseshoe has no slab, τ ~ C⁺(0, 0.001), one λ for all weights out of an input or a unit.",
-        "Kept is what has exp E[log τλ] above 0.03, which was chosen, as its learning rates were, on training images kept apart.",
+        "Kept is what has exp E[log τλ] above 0.03, which was chosen, as its learning rates were, on images kept apart, by one draw.",
         "What is judged is the shrunk dense network; r_W and r_N as the paper has them, biases not counted.",
         "Fine-tuned: 10 epochs (LeNet-5's VIBNet: 30) of what was kept alone, as a plain network without noise.",
         "Departures: no pre-training, batch normalization or weight decay; gates drawn for each image; 40 to 150 epochs.",

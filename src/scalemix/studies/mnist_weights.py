@@ -58,7 +58,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "fraction": {"LeNet-300-100": 0.05, "LeNet-5": 0.008},
     },
 }
-# Beside the thresholds, LeNet-5 is cut to the paper's size, and what is kept is trained further as a plain network.
+# Beside the thresholds, LeNet-5 is cut to the size of the paper's VBD; what is kept, at each of the three, is trained further.
 AT_THE_PAPERS_SIZE = {
     "fraction": 1 / 290,
     "fine_tune": {"batch_size": 128, "num_epochs": 10, "learning_rate": 1e-3, "schedule": "linear"},
@@ -181,7 +181,7 @@ MNIST_WEIGHTS = Study(
         "Schedule and mask were chosen on 10 000 training images kept apart, for VBD; VD has the same.",
         "So was LeNet-5's batch of 32: 12 epochs of 30 000 images leave 1/133 of the weights at 1.56 %, with 128 1/82 at 1.86 %.",
         "sBNN and BbB keep 5 % (LeNet-5: 0.8 %) of the weights, by inclusion probability and signal-to-noise ratio.",
-        "LeNet-5's VD and VBD are cut to 1/290 of the weights, too, by log α; fine-tuned: 10 more epochs of what is kept, without noise.",
+        "LeNet-5's VD and VBD are cut to 1/290 of the weights, too, by log α; fine-tuned: 10 more epochs at each size.",
         "What is judged is the shrunk network with mean weights; biases are not counted.",
         "The paper's numbers: VD as in its original; VBD at its lower (log α ≤ 1) and its higher compression; sBNN.",
         "Departures: 120 epochs of LeNet-300-100 (the paper 200), 40 of LeNet-5; one draw of the noise per step; no pre-training.",
