@@ -45,6 +45,19 @@ def test_a_fit_killed_before_its_rows_were_whole_begins_anew(tmp_path: Path, mon
     assert FitFolder.open(folder).wanted == wanted
 
 
+def test_a_full_disk_at_the_beginning_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, source = tmp_path / "out", str(plain_npz(tmp_path / "d.npz"))
+    data = read_supervised(source)
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(data), "save", lambda self, path: full(path))
+    with pytest.raises(OSError, match="No space left"):
+        FitFolder.begin(folder, Wanted(method="map", source=source), data)
+    assert not folder.exists()
+
+
 def test_what_another_process_wrote_is_not_forgotten(tmp_path: Path) -> None:
     folder, source = tmp_path / "out", str(plain_npz(tmp_path / "d.npz"))
     mine = FitFolder.begin(folder, Wanted(method="map", source=source), read_supervised(source))

@@ -203,3 +203,22 @@ def test_cells_of_a_study_differ_and_their_specs_are_json(name: str) -> None:
         assert len({cell.key for cell in found}) == len({cell.name for cell in found}) == len(found) > 0
         for cell in found:
             assert json.loads(json.dumps(cell.spec)) == cell.spec  # what is read from a ledger is the spec that was run
+
+
+@pytest.mark.parametrize("name", ["uci", "mnist-weights", "mnist-units", "mnist-dropout"])
+def test_each_number_of_a_paper_stands_beside_one_of_ours(name: str) -> None:
+    """A row or a column that is called otherwise would lose the paper's number without a word."""
+
+    class Numbers(dict):
+        def __contains__(self, key: object) -> bool:
+            return True
+
+        def __missing__(self, key: str) -> float:
+            return 1.0
+
+    study, made = studies.STUDIES[name], set()
+    for cell in study.cells("full", []):
+        at = f" at {cell.spec['thresholds'][0]:g}" if "thresholds" in cell.spec else ""
+        units = {f"units {layer}{at}": 1.0 for layer in range(4)}
+        made |= {(entry.table, entry.row, entry.column) for entry in study.entries(studies.Result(cell, Numbers(units), 1.0, "code"))}
+    assert set(study.paper) <= made

@@ -62,12 +62,16 @@ class FitFolder:
             raise ValueError(f"{path} is not a fit of scalemix and not empty (it has {stranger}): give --output a new folder")
         found = cls(path, CLAIM, wanted, data)
         found._made = made
-        found._write()
-        told = data.save(path / DATA)
-        record = {"file": DATA, "sha256": checksum(path / DATA), **told}
-        found._written[DATA] = record["sha256"]
-        found.manifest = {"schema": SCHEMA, "wanted": dataclasses.asdict(wanted), "data": record, "finished": None}
-        found._write()
+        try:
+            found._write()
+            told = data.save(path / DATA)
+            record = {"file": DATA, "sha256": checksum(path / DATA), **told}
+            found._written[DATA] = record["sha256"]
+            found.manifest = {"schema": SCHEMA, "wanted": dataclasses.asdict(wanted), "data": record, "finished": None}
+            found._write()
+        except OSError:
+            found.forget()
+            raise
         return found
 
     @classmethod
@@ -103,7 +107,7 @@ class FitFolder:
     @property
     def finished(self) -> bool:
         """Its posterior is there."""
-        return self.manifest["finished"] is not None
+        return self.manifest.get("finished") is not None
 
     @property
     def model(self) -> Callable[..., Any]:

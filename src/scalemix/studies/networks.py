@@ -172,9 +172,11 @@ def _error(ppl: Any, layers: Sequence[Layer], inputs: np.ndarray | None, held: I
 def _error_of_mean(ppl: Any, posterior: Any, held: Images) -> float:
     """Percent of the images whose largest output of the network with mean weights and mean noises is not the label's."""
     if all(site.role != "noise" for site in posterior.structure().sites.values()):
-        means = {name: belief.mean for name, belief in beliefs(posterior).items()}
+        layers = layers_of(posterior.model, {name: belief.mean for name, belief in beliefs(posterior).items()})
+        if layers is None:
+            raise ValueError("the model of a study does not say how it is a list of layers: use models.mlp or models.lenet")
         with ppl.engine.precision("float32", "cpu"):
-            return _error(ppl, layers_of(posterior.model, means) or [], None, held)
+            return _error(ppl, layers, None, held)
     x, y = held
     blocks = [posterior.predict(x[at : at + BLOCK], seed=0, noise="mean").mean for at in range(0, len(y), BLOCK)]
     return _percent_wrong(np.concatenate(blocks), y)
