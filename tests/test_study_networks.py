@@ -41,7 +41,8 @@ def test_error_is_that_of_mean_weights_and_mean_noises(method: str, monkeypatch:
     prior, outputs = networks.PRIORS[name](**arguments), {"num_outputs": 3, "likelihood": "categorical", "activation": "relu"}
     model = partial(mlp, prior=prior, widths=(WIDTH,), **outputs, **own["model"])
     recipe = getattr(inference, own["recipe"])
-    settings = recipe.Settings(**networks.one_epoch({**own["settings"], "batch_size": 50, "learning_rate": 0.3}), progress=False)
+    short = networks.one_epoch(own)["settings"] | {"batch_size": 50, "learning_rate": 0.3}
+    settings = recipe.Settings(**short, progress=False)
     x, y = images()
     posterior = recipe.fit(ppl, model, x, y, seed=0, settings=settings)
     params = {key: np.asarray(value, float) for key, value in posterior.params.items()}

@@ -29,7 +29,11 @@ __all__ = ["FitFolder"]
 
 SCHEMA = "scalemix fit 1"
 MANIFEST, DATA, RESULT, RUN = "fit.json", "data.npz", "posterior.nc", "run"
-CLAIM = {"schema": SCHEMA, "data": None}  # stands in the manifest until the rows are written: what says that data.npz is ours
+CLAIM = {
+    "schema": SCHEMA,
+    "data": None,
+    "finished": None,
+}  # stands in the manifest until the rows are written: what says that data.npz is ours
 
 
 class FitFolder:
@@ -107,7 +111,7 @@ class FitFolder:
     @property
     def finished(self) -> bool:
         """Its posterior is there."""
-        return self.manifest.get("finished") is not None
+        return self.manifest["finished"] is not None
 
     @property
     def model(self) -> Callable[..., Any]:

@@ -60,7 +60,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
         own = METHODS[method]
         spec = {"network": f"784-{width}-{width}-{width}-10", "seed": seed, "label": method, **own, "rule": None, **images_of(size)}
         if size == "smoke":
-            spec["settings"] = one_epoch(own["settings"])
+            spec = one_epoch(spec)
         found.append(Cell(f"{width} units, {method}, seed {seed}", spec))
     return found
 

@@ -90,7 +90,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
         own = METHODS[network][method]
         spec = {"network": network, "label": method, "seed": seed, **own, **language_of(network), **images_of(size)}
         if size == "smoke":
-            spec |= {part: one_epoch(own[part]) for part in ("settings", "fine_tune") if part in own}
+            spec = one_epoch(spec)
         found.append(Cell(f"{network}, {method}, seed {seed}", spec))
     return found
 

@@ -59,7 +59,7 @@ METHODS: dict[str, dict[str, Any]] = {
     },
 }
 # Beside the thresholds, LeNet-5 is cut to the size of the paper's VBD; what is kept, at each of the three, is trained further.
-AT_THE_PAPERS_SIZE = {
+PRUNED_LENET_5 = {
     "fraction": 1 / 290,
     "fine_tune": {"batch_size": 128, "num_epochs": 10, "learning_rate": 1e-3, "schedule": "linear"},
 }
@@ -103,12 +103,10 @@ def _spec(network: str, method: str, seed: int, size: str) -> dict[str, Any]:
     if "fraction" in own:
         own["fraction"] = own["fraction"][network]
     elif network == "LeNet-5":
-        own |= AT_THE_PAPERS_SIZE
-    settings = {**OF_NETWORK[network], **own["settings"]}
-    if size == "smoke":
-        settings = one_epoch(settings)
-        own |= {"fine_tune": one_epoch(own["fine_tune"])} if "fine_tune" in own else {}
-    return {"network": network, "seed": seed, **own, "settings": settings, **language_of(network), **images_of(size)}
+        own |= PRUNED_LENET_5
+    own["settings"] = {**OF_NETWORK[network], **own["settings"]}
+    spec = {"network": network, "seed": seed, **own, **language_of(network), **images_of(size)}
+    return one_epoch(spec) if size == "smoke" else spec
 
 
 def entries(result: Result) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,13 @@ def language_of(network: str) -> dict[str, str]:
     return {"language": "pyro"} if network == "LeNet-5" else {}
 
 
-def one_epoch(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings`` of a study's smoke size: everything as it is, but for one epoch."""
-    return {**settings, "num_epochs": 1, **({"kl_schedule": [0, 1]} if "kl_schedule" in settings else {})}
+def one_epoch(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A cell's ``spec`` at a study's smoke size: everything as it is, but that each training takes one epoch."""
+    found = dict(spec)
+    for part in ("settings", "fine_tune"):
+        if part in spec:
+            found[part] = {**spec[part], "num_epochs": 1, **({"kl_schedule": [0, 1]} if "kl_schedule" in spec[part] else {})}
+    return found
 
 
 def run(spec: Mapping[str, Any], folder: Path) -> Numbers:
@@ -132,12 +136,12 @@ def _judged(ppl: Any, posterior: Any, spec: Mapping[str, Any], data: Images, hel
     from scalemix.compress import Rule, prune
 
     thresholds, fraction = spec.get("thresholds", ()), spec.get("fraction")
-    chosen: dict[str, Callable[[], Any]] = {f" at {each:g}": partial(prune, posterior, Rule(spec["rule"], each)) for each in thresholds}
+    chosen = {f" at {each:g}": prune(posterior, Rule(spec["rule"], each)) for each in thresholds}
     if fraction is not None:
-        chosen[AT_FRACTION if thresholds else ""] = partial(prune, posterior, spec["rule"], fraction=fraction)
+        chosen[AT_FRACTION if thresholds else ""] = prune(posterior, spec["rule"], fraction=fraction)
     found: Numbers = {}
     for at, pruning in chosen.items():
-        numbers = _shrunk(ppl, posterior, pruning(), spec, data, held)
+        numbers = _shrunk(ppl, posterior, pruning, spec, data, held)
         found |= {f"{name}{at}": value for name, value in numbers.items()}
     return found
 
