@@ -30,6 +30,12 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Model of ``scalemix.models`` and its arguments by the name of the network; "784-h-h-h-10" is one of three equal layers."""
 
+
+def _gaussian_dropout(rate: float) -> noise.Gaussian:
+    """N(1, rate/(1 − rate)), of the variance of dropout at that rate over its mean."""
+    return noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5)
+
+
 PRIORS: dict[str, Any] = {
     "normal": priors.Normal,
     "log-uniform": priors.LogUniform,
@@ -37,10 +43,10 @@ PRIORS: dict[str, Any] = {
     "spike-and-slab": priors.SpikeAndSlab,
     "two normals": priors.NormalMixture,
     "gates": lambda: priors.ScaleMixture(noise.Bottleneck().per("in")),
-    "bernoulli": lambda rate: priors.ScaleMixture(noise.Bernoulli.from_dropout_rate(rate).per("in")),
-    "bernoulli gates": lambda rate: priors.ScaleMixture(noise.Bernoulli(1.0 - rate).per("in")),
-    "gaussian": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5).per("in")),
-    "gaussian per weight": lambda rate: priors.ScaleMixture(noise.Gaussian(1.0, (rate / (1.0 - rate)) ** 0.5)),
+    "bernoulli": lambda rate, base_scale: priors.ScaleMixture(noise.Bernoulli.from_dropout_rate(rate).per("in"), base_scale=base_scale),
+    "bernoulli gates": lambda rate, base_scale: priors.ScaleMixture(noise.Bernoulli(1.0 - rate).per("in"), base_scale=base_scale),
+    "gaussian": lambda rate, base_scale: priors.ScaleMixture(_gaussian_dropout(rate).per("in"), base_scale=base_scale),
+    "gaussian per weight": lambda rate, base_scale: priors.ScaleMixture(_gaussian_dropout(rate), base_scale=base_scale),
     "horseshoe": lambda tau0: priors.Horseshoe(tau0, per="in"),
 }
 BY_ROW = {"noise_on": "input", "noise_plate": "example"}
