@@ -90,3 +90,27 @@ def test_uci_says_where_the_chains_of_nuts_do_not_agree() -> None:
     assert len(study.verdicts(fits[:1])) == 0
     fits[1].numbers["rhat"] = 1.006
     assert len(study.verdicts(fits)) == 1
+
+
+def dropout(width: int, method: str, values: list[float]) -> list[Result]:
+    cells = [cell for cell in STUDIES["mnist-dropout"].cells("full", ()) if cell.name.startswith(f"{width} units, {method}, seed")]
+    return [Result(cell, {"error": value}, 1.0, "code") for cell, value in zip(cells, values, strict=False)]
+
+
+def test_dropout_says_from_which_kinds_vbd_differs() -> None:
+    study = STUDIES["mnist-dropout"]
+    fits = [
+        *dropout(340, "VBD, per input", [1.40, 1.41, 1.39]),
+        *dropout(340, "none", [1.80, 1.81, 1.79]),
+        *dropout(340, "Bernoulli", [1.20, 1.21, 1.19]),
+        *dropout(340, "VD", [1.35, 1.40, 1.47]),
+        *dropout(340, "concrete", [0.90]),  # of one seed nothing is said
+        *dropout(100, "none", [1.80, 1.81, 1.79]),
+    ]
+    (said,) = study.verdicts(fits)
+    assert said.startswith("340 units, error of VBD, per input ")
+    assert said.endswith("Less than none (-0.40). More than Bernoulli (+0.20). Not shown to differ from VD (-0.01).")
+    first, second = study.verdicts([*fits, *dropout(340, "VBD", [1.70, 1.71])])
+    assert first == said
+    assert second.startswith("340 units, error of VBD (")
+    assert "More than none" not in second

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
+from scalemix.studies.claims import difference
 from scalemix.studies.networks import BY_ROW, GATES, images_of, one_epoch, run
 
 __all__ = ["MNIST_DROPOUT"]
@@ -87,6 +88,34 @@ def entries(result: Result) -> list[Entry]:
     return [Entry(TABLE, str(result.cell.spec["label"]), f"{width} units", result.numbers["error"])]
 
 
+def verdicts(results: Sequence[Result]) -> list[str]:
+    """Whether VBD errs less than every other kind, as Liu et al. (2019) claim: at each width, for each of its two readings."""
+    return [
+        sentence
+        for width in WIDTHS
+        for vbd in ("VBD, per input", "VBD")
+        if (sentence := _beside_the_others(vbd, {method: _errors(results, width, method) for method in METHODS}, width))
+    ]
+
+
+def _errors(results: Sequence[Result], width: int, method: str) -> list[float]:
+    places = [entry for result in results for entry in entries(result)]
+    return [entry.value for entry in places if (entry.row, entry.column) == (method, f"{width} units")]
+
+
+def _beside_the_others(vbd: str, errors: Mapping[str, Sequence[float]], width: int) -> str:
+    """Of one width; "" where there are too few fits."""
+    found: dict[str, list[str]] = {"Less than": [], "More than": [], "Not shown to differ from": []}
+    for method, others in errors.items():
+        if method.startswith("VBD") or min(len(others), len(errors[vbd])) < 2:
+            continue
+        apart = difference(errors[vbd], others)
+        said = "Less than" if apart.below else "More than" if apart.above else "Not shown to differ from"
+        found[said].append(f"{method} ({apart.mean:+.2f})")
+    parts = [f"{said} {'; '.join(methods)}." for said, methods in found.items() if methods]
+    return f"{width} units, error of {vbd} (difference in points; 95 % intervals, each by itself). {' '.join(parts)}" if parts else ""
+
+
 MNIST_DROPOUT = Study(
     name="mnist-dropout",
     title="Kinds of dropout on MNIST",
@@ -95,6 +124,7 @@ MNIST_DROPOUT = Study(
     run=run,
     long_fits=True,
     entries=entries,
+    verdicts=verdicts,
     paper={(TABLE, method, f"{width} units"): value for method, row in PAPER.items() for width, value in zip(WIDTHS, row, strict=True)},
     sizes={
         "smoke": "20 units, each method for one epoch of 2000 images",
