@@ -14,7 +14,7 @@ from untrained_fits import MLP, X, Y, by_log_uniform, made, normals
 
 import scalemix as sm
 import scalemix.pyro as in_pyro
-from scalemix import noise
+from scalemix import models, noise
 from scalemix.compress import RULES, Pruning, Rule, beliefs, feature_scores, prune, rules
 from scalemix.compress.selection import _best
 from scalemix.guides import FromPrior, Gate, Gaussian, LogNormal, Point, SpikeSlab
@@ -53,6 +53,28 @@ def test_rules_of_draws() -> None:
     assert np.all(inside[(low > 0) | (high < 0)] >= 0.8 - 2 / 41)
     with pytest.raises(ValueError, match="no weight of this posterior has what the rule 'log_alpha' looks at"):
         prune(posterior, "log_alpha")
+
+
+def test_of_two_gates_the_inclusion_is_the_product() -> None:
+    prior = sm.ScaleMixture(noise.Bernoulli(0.5).per("in"), noise.Bernoulli(0.7).per("out"))
+    dropout = partial(MLP, prior=prior, parametrization="expanded")
+    posterior = made(in_pyro, dropout, (X, Y), lambda t: FromPrior() if t.role == "noise" else Point(), num_draws=41)
+    by_in, by_out = (posterior.draws[name][0].mean(0) for name in posterior.draws if name.startswith("w1_") and name != "w1_base")
+    np.testing.assert_allclose(Rule("inclusion_prob").values(posterior)["w1"], np.outer(by_in, by_out))
+
+
+def test_weights_that_are_masked_are_0_to_every_rule() -> None:
+    """What is 0 in all draws has mean and spread 0, and log α = ∞, whatever its parameters are; quantiles are 0, too."""
+    part = Gaussian(mask_above=0.0)
+    posterior = made(in_pyro, partial(MLP, prior=sm.Normal(1.0)), (X, Y), lambda t: part if t.role == "weight" else Point())
+    masked = posterior.params["w1_log_variance"] > np.log(posterior.params["w1_loc"] ** 2)
+    assert 0 < masked.sum() < masked.size
+    np.testing.assert_array_equal((posterior.draws["w1"] == 0.0).all((0, 1)), masked)
+    for name in ("magnitude", "second_moment", "signal_to_noise"):
+        np.testing.assert_array_equal(Rule(name).values(posterior)["w1"] == 0.0, masked)
+    np.testing.assert_array_equal(np.isinf(Rule("log_alpha").values(posterior)["w1"]), masked)
+    np.testing.assert_array_equal(posterior.guide.median(posterior.params)["w1"] == 0.0, masked)
+    np.testing.assert_array_equal(prune(posterior, "log_alpha", fraction=1.0).means["w1"] == 0.0, masked)
 
 
 def test_inclusion_of_a_mixture_and_of_a_spike_slab_guide() -> None:
@@ -150,6 +172,12 @@ def test_a_pruning_is_taken_as_it_is() -> None:
     with pytest.raises(ValueError, match="has chosen already"):
         in_pyro.shrink(posterior, pruning, fraction=0.2)
     assert set(beliefs(posterior)) == {"w1", "b1", "w2", "b2", "w3", "b3"}
+    another = made(in_pyro, partial(MLP, prior=sm.Normal(1.0)), (X, Y), normals)
+    another.params["w1_loc"] = another.params["w1_loc"] + 1.0
+    wider = made(in_pyro, partial(models.mlp, prior=sm.Normal(1.0), widths=(6, 5)), (X, Y), normals)
+    for other in (another, wider):
+        with pytest.raises(ValueError, match="a Pruning of another posterior"):
+            in_pyro.shrink(other, pruning)
 
 
 def test_every_rule_is_in_the_table_of_its_module() -> None:
@@ -164,6 +192,10 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "fraction": (r"fraction=0.0\): give the kept part", lambda: prune(by_log_uniform(), "magnitude", fraction=0.0)),
     "loss_alone": ("score= and most_loss= together", lambda: prune(by_log_uniform(), "magnitude", most_loss=0.1)),
     "loss_nan": ("most_loss=nan", lambda: prune(by_log_uniform(), "magnitude", score=len, most_loss=float("nan"))),  # type: ignore[arg-type]
+    "score_nan": (
+        "not a number for the network with nothing dropped",
+        lambda: prune(by_log_uniform(), "magnitude", score=lambda _: float("nan"), most_loss=0.1),
+    ),
     "both": ("fraction= and score=", lambda: prune(by_log_uniform(), "magnitude", fraction=0.5, score=len, most_loss=0.1)),  # type: ignore[arg-type]
     "probabilities": ("probabilities from 0 to 1", lambda: feature_scores([np.full((2, 1), 1.5)])),
     "no_chain": ("layers of the shapes", lambda: feature_scores([np.ones((2, 3)), np.ones((2, 1))])),

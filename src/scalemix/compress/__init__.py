@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from scalemix.compress.beliefs import Belief, beliefs
-from scalemix.compress.importance import feature_scores
+from scalemix.compress.importance import Selection, feature_importance, feature_scores, select_features
 from scalemix.compress.latency import latency
 from scalemix.compress.layers import (
     Affine,
@@ -47,14 +47,17 @@ __all__ = [
     "Report",
     "Residual",
     "Rule",
+    "Selection",
     "Shrunk",
     "apply_layers",
     "beliefs",
     "costs",
+    "feature_importance",
     "feature_scores",
     "latency",
     "load",
     "prune",
     "removed",
     "report",
+    "select_features",
 ]

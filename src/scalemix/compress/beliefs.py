@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalemix.guides import Gate, Gaussian, Point
+from scalemix.guides.component import unmasked
 from scalemix.lower import Site
 from scalemix.tying import noise_view
 
@@ -47,7 +48,7 @@ class Belief:
         axes: names of its dimensions.
         mean, scale: E[w] and its standard deviation, of the shape of w; under gates that belong to rows, of w times the gates' mean.
         draws: (S, *shape) of w, without such gates.
-        exact: mean and scale are those of a guide's normal, whose log α = log scale² − log mean² is exact.
+        exact: mean and scale are those of a guide's normal, whose log α = log scale² − log mean² is exact; both 0 where it is masked.
         gates: of its noises that are sites, by their names.
         site: what it is.
         component, params: of the guide, where the weight is its site; ``None`` and {} elsewhere.
@@ -83,7 +84,7 @@ def beliefs(posterior: Posterior) -> dict[str, Belief]:
         params = {} if part is None else posterior.guide.params_of(name, posterior.params)
         exact = isinstance(part, Gaussian)
         if exact:
-            mean, scale = np.asarray(params["loc"], dtype=float), np.exp(0.5 * np.asarray(params["log_variance"], dtype=float))
+            mean, scale = _normal(part, params)
         elif isinstance(part, Point):
             mean, scale = np.asarray(params["loc"], dtype=float), np.zeros(draws.shape[1:])
         else:
@@ -101,13 +102,19 @@ def beliefs(posterior: Posterior) -> dict[str, Belief]:
     return found
 
 
+def _normal(part: Gaussian | Gate, params: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the draws; both 0 where they are masked."""
+    drawn = unmasked(params, part.mask_above)
+    return drawn * np.asarray(params["loc"], dtype=float), drawn * np.exp(0.5 * np.asarray(params["log_variance"], dtype=float))
+
+
 def _gate(posterior: Posterior, name: str, site: Site, weight: Site, shape: tuple[int, ...]) -> GateBelief:
     part = None if posterior.guide is None else posterior.guide.parts.get(name)
     dims = tuple(axis for axis in site.axes if axis != CASE)
     view = noise_view(dims, weight.axes, shape)
     if isinstance(part, Gate):
         params = posterior.guide.params_of(name, posterior.params)
-        mean, scale = params["loc"], np.exp(0.5 * params["log_variance"])
+        mean, scale = _normal(part, params)
         with np.errstate(divide="ignore"):
             return GateBelief(mean.reshape(view), scale.reshape(view), np.log(np.abs(mean)).reshape(view), site)
     draws = np.asarray(posterior.draws[name], dtype=float)

@@ -112,11 +112,11 @@ class Rule:
 
 
 def _log_alpha(belief: Belief) -> np.ndarray | None:
-    """From parameters of a normal guide; a weight without any spread has α = 0."""
+    """From parameters of a normal guide; a weight without any spread has α = 0, one that is 0 in all draws ∞."""
     if not belief.exact:
         return None
-    with np.errstate(divide="ignore"):
-        return 2.0 * np.log(belief.scale) - 2.0 * np.log(np.abs(belief.mean))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(belief.mean == 0.0, np.inf, 2.0 * np.log(belief.scale) - 2.0 * np.log(np.abs(belief.mean)))
 
 
 def _gate_snr2(belief: Belief) -> np.ndarray | None:
@@ -126,12 +126,12 @@ def _gate_snr2(belief: Belief) -> np.ndarray | None:
 
 
 def _inclusion(belief: Belief) -> np.ndarray | None:
+    """Of several gates that are sites the product: as if they were independent."""
     if isinstance(belief.component, SpikeSlab):
         return np.asarray(belief.component.inclusion(belief.params), dtype=float)
-    laws = [(gate, gate.site.noise) for gate in belief.gates.values() if isinstance(gate.site.noise, Bernoulli)]
-    if laws:
-        gate, law = laws[0]
-        return (gate.mean - float(law.low)) / (float(law.high) - float(law.low))
+    probs = [_prob_high(gate.mean, gate.site.noise) for gate in _gates(belief) if isinstance(gate.site.noise, Bernoulli)]
+    if probs:
+        return np.prod(np.broadcast_arrays(*probs), axis=0)
     prior = belief.site.prior
     factors = getattr(prior, "factors", ())
     if "marginal" not in belief.site.form or sum(isinstance(factor.noise, Bernoulli) for factor in factors) != 1:
@@ -145,6 +145,10 @@ def _inclusion(belief: Belief) -> np.ndarray | None:
         return found
     names = gate.axes or ()
     return found.reshape(tuple(size if axis in names else 1 for axis, size in zip(belief.axes, belief.mean.shape, strict=True)))
+
+
+def _prob_high(mean: np.ndarray, law: Bernoulli) -> np.ndarray:
+    return (mean - float(law.low)) / (float(law.high) - float(law.low))
 
 
 def _signal_to_noise(belief: Belief) -> np.ndarray:

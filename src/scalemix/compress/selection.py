@@ -15,7 +15,7 @@ from scalemix.compress.rules import Rule
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior
 
-__all__ = ["Pruning", "prune"]
+__all__ = ["Pruning", "made_of", "prune"]
 
 FRACTIONS = tuple(float(f) for f in np.geomspace(1.0, 0.005, 24))
 
@@ -100,6 +100,8 @@ def prune(
         return at({name: value >= rule.least for name, value in importances.items()})
     best, best_fraction = _best(importances, means, 1.0), 1.0
     full = float(score(at(best)))
+    if math.isnan(full):
+        raise ValueError("prune(score=...) is not a number for the network with nothing dropped: give a score that is one there")
     tried = [(1.0, full)]
     for part in fractions:
         masks = _best(importances, means, part)
@@ -108,6 +110,14 @@ def prune(
         if value <= full + most_loss and part < best_fraction:
             best, best_fraction = masks, part
     return at(best, tuple(tried))
+
+
+def made_of(pruning: Pruning, posterior: Posterior) -> bool:
+    """Whether the ``pruning`` is one of this ``posterior``: what it keeps has the posterior's means."""
+    known = beliefs(posterior)
+    if pruning.means.keys() != known.keys() or any(pruning.means[name].shape != belief.mean.shape for name, belief in known.items()):
+        return False
+    return all(np.array_equal(pruning.means[name], belief.mean * pruning.kept.get(name, 1.0)) for name, belief in known.items())
 
 
 def _gates(belief: Belief, kept: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:

@@ -13,7 +13,7 @@ from scalemix.compress.network import Network, unless_all
 from scalemix.compress.removal import num_inputs, removed
 from scalemix.compress.report import Report, report
 from scalemix.compress.rules import Rule
-from scalemix.compress.selection import Pruning, prune
+from scalemix.compress.selection import Pruning, made_of, prune
 
 if TYPE_CHECKING:
     from scalemix.posterior import Posterior
@@ -55,6 +55,8 @@ def shrink(
         raise ValueError(f"shrink(sparse={sparse!r}): give the largest part not 0 of a matrix that is to be a sparse tensor, from 0 to 1")
     if isinstance(rule, Pruning) and any(value is not None for value in options.values()):
         raise ValueError("shrink got a Pruning, which has chosen already, and options for choosing: leave them away")
+    if isinstance(rule, Pruning) and not made_of(rule, posterior):
+        raise ValueError("shrink got a Pruning of another posterior: give that posterior, or prune this one")
     pruning = rule if isinstance(rule, Pruning) else prune(posterior, rule, **options)
     layers = None if posterior.model is None else layers_of(posterior.model, {**pruning.means, **pruning.gates})
     if layers is None:

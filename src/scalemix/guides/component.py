@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scalemix.language import PPL
     from scalemix.runs import Structure
 
-__all__ = ["Component", "Target", "constrain", "he_normal", "rows_of", "targets"]
+__all__ = ["Component", "Target", "constrain", "he_normal", "rows_of", "targets", "unmasked"]
 
 REALS = (-math.inf, math.inf)
 INPUT_AXES = ("in", "height", "width")
@@ -87,6 +87,14 @@ def targets(structure: Structure) -> dict[str, Target]:
         outer = of_weight.scale if made.role == "base" else 1.0
         found[site] = Target(site, shape, role, made.weight, made.axes, support, outer or 1.0, made.noise, of_weight.initial)
     return found
+
+
+def unmasked(params: dict[str, np.ndarray], mask_above: float | None) -> np.ndarray:
+    """1 where log α = log_variance − log loc² of a component's ``params`` is at most ``mask_above``, 0 where a draw is 0."""
+    if mask_above is None:
+        return np.ones_like(params["loc"])
+    with np.errstate(divide="ignore"):
+        return (params["log_variance"] <= mask_above + 2.0 * np.log(np.abs(params["loc"]))).astype(params["loc"].dtype)
 
 
 def constrain(u: Any, support: tuple[float, float]) -> Any:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from scalemix.arrays import arrays
 from scalemix.divergences import vibnet
-from scalemix.guides.component import Component, Target, rows_of
+from scalemix.guides.component import Component, Target, rows_of, unmasked
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
@@ -57,17 +57,11 @@ class Gate(Component):
 
     def mean(self, target: Target, params: dict[str, np.ndarray]) -> np.ndarray:
         """Mean of the gates of one row of the site ``target`` under ``params``."""
-        return params["loc"] * self._kept(params)
+        return params["loc"] * unmasked(params, self.mask_above)
 
     def quantiles(self, target: Target, params: dict[str, np.ndarray], probs: np.ndarray) -> np.ndarray:
         at = stats.norm.ppf(probs).reshape(-1, *(1,) * len(target.row_shape))
-        values = self._kept(params) * (params["loc"] + np.exp(0.5 * params["log_variance"]) * at)
+        values = unmasked(params, self.mask_above) * (params["loc"] + np.exp(0.5 * params["log_variance"]) * at)
         if target.per_case:
             values = values[:, None]
         return np.broadcast_to(values, (len(probs), *target.shape)).copy()
-
-    def _kept(self, params: dict[str, np.ndarray]) -> np.ndarray:
-        if self.mask_above is None:
-            return np.ones_like(params["loc"])
-        with np.errstate(divide="ignore"):
-            return (params["log_variance"] <= self.mask_above + 2.0 * np.log(np.abs(params["loc"]))).astype(params["loc"].dtype)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy import stats
 
-from scalemix.guides.component import REALS, Component, Target, constrain, he_normal
+from scalemix.guides.component import REALS, Component, Target, constrain, he_normal, unmasked
 
 if TYPE_CHECKING:
     from scalemix.language import PPL
@@ -54,7 +54,8 @@ class Gaussian(Component):
         at = probs.reshape(-1, *(1,) * len(target.shape))
         support = target.support or REALS
         at = 1.0 - at if support[0] == -math.inf and support[1] < math.inf else at  # falls in u
-        return constrain(params["loc"] + np.exp(0.5 * params["log_variance"]) * stats.norm.ppf(at), support)
+        values = params["loc"] + np.exp(0.5 * params["log_variance"]) * stats.norm.ppf(at)
+        return constrain(values * unmasked(params, self.mask_above), support)
 
 
 def _transforms(ppl: PPL, support: tuple[float, float]) -> list[Any]:

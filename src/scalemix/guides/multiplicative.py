@@ -56,5 +56,6 @@ class Multiplicative(Component):
         return ppl.sample(target.site, law.to_event(len(target.shape)), infer={"divergence": "closed"})
 
     def quantiles(self, target: Target, params: dict[str, np.ndarray], probs: np.ndarray) -> np.ndarray:
-        scale = np.exp(0.5 * params["log_alpha"]) * np.abs(params["loc"])
-        return params["loc"] + scale * stats.norm.ppf(probs.reshape(-1, *(1,) * len(target.shape)))
+        most = np.inf if self.mask_above is None else self.mask_above
+        loc = params["loc"] * (params["log_alpha"] <= most)
+        return loc + np.exp(0.5 * params["log_alpha"]) * np.abs(loc) * stats.norm.ppf(probs.reshape(-1, *(1,) * len(target.shape)))

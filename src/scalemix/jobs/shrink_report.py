@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalemix.comparison.canvas import GRAY, NOISE, SIGNAL, blank_figure, plain
+from scalemix.compress.importance import draw_importance, feature_scores, importance_height
 from scalemix.jobs.fit_report import rounded
 from scalemix.page import Page
 
@@ -76,9 +77,21 @@ def shrink_page(
     )
     try:
         page.figure("shrink", _figure(shrunk, data, measured), "What the rule measures, and the units that are left of each layer")
+        if (phi := _importance(shrunk.pruning, data, measured)) is not None:
+            figure = blank_figure(7.0, importance_height(len(phi)))
+            draw_importance(figure.subplots(), data.columns, phi, shrunk.inputs)
+            page.figure("importance", figure, "φ: the mean inclusion probability of the paths from a column to the output, scaled to 0 … 1")
     except ImportError as error:
         page.paragraph(f"No figure: {error}.", caption=True)
     return page
+
+
+def _importance(pruning: Pruning, data: Supervised, measured: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """φ of each column, where the rule ranked the weights of a perceptron by their inclusion probabilities."""
+    layers = [np.broadcast_to(value, pruning.kept[name].shape) for name, value in measured.items()]
+    if pruning.rule.name != "inclusion_prob" or not data.columns or any(layer.ndim != 2 for layer in layers):
+        return None
+    return feature_scores(layers)[1]
 
 
 def cost_rows(
@@ -132,8 +145,7 @@ def _draw_measure(axes: Axes, pruning: Pruning, measured: Mapping[str, np.ndarra
         stays = np.broadcast_to(values, mask.shape)
         kept.append(stays[mask])
         dropped.append(stays[~mask])
-    parts = [np.concatenate(each).astype(float) for each in (kept, dropped)]
-    parts = [part[np.isfinite(part)] for part in parts]
+    parts = [_within(np.concatenate(each).astype(float), measured) for each in (kept, dropped)]
     everything = np.concatenate(parts)
     label = pruning.rule.name
     positive = everything[everything > 0]
@@ -145,6 +157,14 @@ def _draw_measure(axes: Axes, pruning: Pruning, measured: Mapping[str, np.ndarra
     axes.set_yscale("symlog", linthresh=10.0)
     axes.set_ylim(top=HEADROOM * axes.get_ylim()[1])
     axes.legend(frameon=False, fontsize=9, loc="upper center", ncols=2)
+
+
+def _within(values: np.ndarray, measured: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What is infinite stands a tenth of the finite range beyond it: a weight that is 0 in all draws has log α = ∞."""
+    finite = np.concatenate([np.ravel(each)[np.isfinite(np.ravel(each))] for each in measured.values()])
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
+    beyond = 0.1 * (high - low) or 1.0
+    return np.clip(values, low - beyond if np.isneginf(values).any() else None, high + beyond)
 
 
 def _draw_units(axes: Axes, report: Report) -> None:

@@ -128,7 +128,7 @@ MNIST_UNITS = Study(
         "Fitted to all 60 000 training images with pixels from 0 to 1, in NumPyro (LeNet-5 in Pyro); the test set is read once a cell.",
         "VIBNet and structured VBD are one objective, VBD at γ = L/(2N); a gate is kept where μ²/σ² is at least 1.",
         "VIBNet's weights of the KL, 35, 14 and (LeNet-5) 30 times 1/50 000, and of the layers were chosen on training images kept apart.",
-        "LeNet-5's weights of the layers lie between two of those runs: 27, 15, 2.2 left 4-9-29 (0.120 MFLOP), 36, 15, 2 left 3-8-33 (0.086).",
+        "LeNet-5's weights of the layers lie between two of those runs: 27, 15, 2.2 left 4-9-29, .120 MFLOP; 36, 15, 2 left 3-8-33, .086.",
         "The horseshoe has no slab, τ ~ C⁺(0, 0.001), one λ for all weights out of an input or a unit.",
         "Kept is what has exp E[log τλ] above 0.03, which was chosen, as its learning rates were, on images kept apart, by one draw.",
         "What is judged is the shrunk dense network; r_W and r_N as the paper has them, biases not counted.",
