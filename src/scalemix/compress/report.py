@@ -1,8 +1,11 @@
-"""What a shrunk network saves: weights, units, multiplications, feature maps, bytes. Dai, Zhu and Wipf (2018), section 5, count so too.
+"""What a shrunk network saves: weights, units, multiplications, feature maps, bytes.
 
 r_W   weights of the shrunk dense network / of the original, biases left out (rows and columns are removed jointly)
 r_N   numbers in the feature maps, inputs counted and outputs not, of a convolution before pooling
 FLOP  multiplications: in · out of a dense layer, positions · height · width · in · out of a convolution, T · 4 (in + out) · out of an LSTM
+
+So do Dai, Zhu and Wipf (2018), section 5, count; only r_N of their LeNet-5 leaves the inputs out, and counts pooled maps and flattened
+units too.
 """
 
 from __future__ import annotations
