@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalemix.studies.cell import Cell, Entry, Result, Study
@@ -24,6 +24,8 @@ PRUNED_IN_TRAINING = {
 }
 PLAIN = {"batch_size": 128, "schedule": "linear", "hold": 0.3, "num_draws": 20}
 
+TEMPERED = "VBD, KL × 2.5"  # for LeNet-5 alone: as small as the paper's
+
 METHODS: dict[str, dict[str, Any]] = {
     "VD": {
         "recipe": "variational_dropout",
@@ -38,6 +40,14 @@ METHODS: dict[str, dict[str, Any]] = {
         "prior": ["gaussian-uniform", {}],
         "model": {},
         "settings": PRUNED_IN_TRAINING,
+        "rule": "log_alpha",
+        "thresholds": [0.0, 1.0],
+    },
+    TEMPERED: {
+        "recipe": "vbd",
+        "prior": ["gaussian-uniform", {}],
+        "model": {},
+        "settings": {**PRUNED_IN_TRAINING, "kl_weight": 2.5},
         "rule": "log_alpha",
         "thresholds": [0.0, 1.0],
     },
@@ -80,7 +90,8 @@ PAPER = {
     ("LeNet-5", "VD, log α ≤ 1"): (0.75, 280.0),
     ("LeNet-5", "VBD, 1/290 kept"): (0.81, 290.0),
     ("LeNet-5", "VBD, log α ≤ 1"): (0.74, 198.0),
-    ("LeNet-5", "VBD, log α ≤ 0"): (0.81, 290.0),
+    ("LeNet-5", f"{TEMPERED}, 1/290 kept"): (0.81, 290.0),
+    ("LeNet-5", f"{TEMPERED}, log α ≤ 0"): (0.81, 290.0),
     ("LeNet-5", "sBNN"): (1.06, 125.0),
 }
 
@@ -91,6 +102,7 @@ def cells(size: str, done: Sequence[Result]) -> list[Cell]:
         (network, method, seed)
         for network in NETWORKS
         for method in METHODS
+        if network == "LeNet-5" or method != TEMPERED
         for seed in range(SEEDS_OF_THE_CLAIM if network == "LeNet-300-100" and method in ("VD", "VBD") else SEEDS)
     ]
     if size != "full":
@@ -109,10 +121,17 @@ def _spec(network: str, method: str, seed: int, size: str) -> dict[str, Any]:
     return one_epoch(spec) if size == "smoke" else spec
 
 
+def _method(spec: Mapping[str, Any]) -> str:
+    """Whose cell it is."""
+    if spec["recipe"] == "vbd" and "kl_weight" in spec["settings"]:
+        return TEMPERED
+    return next(name for name, own in METHODS.items() if own["recipe"] == spec["recipe"])
+
+
 def entries(result: Result) -> list[Entry]:
     """Error and compression of a method, at each of its thresholds."""
     spec, numbers = result.cell.spec, result.numbers
-    method = next(name for name, own in METHODS.items() if own["recipe"] == spec["recipe"])
+    method = _method(spec)
     rows = {f" at {each:g}": f"{method}, log α ≤ {each:g}" for each in spec.get("thresholds", ())}
     if "fraction" in spec:
         rows |= {AT_FRACTION: f"{method}, 1/{1 / spec['fraction']:.0f} kept"} if rows else {"": method}
@@ -129,8 +148,8 @@ def verdicts(results: Sequence[Result]) -> list[str]:
     found = []
     for network in NETWORKS:
         vbd, vd = (
-            [each.numbers for each in results if (each.cell.spec["network"], each.cell.spec["recipe"]) == (network, recipe)]
-            for recipe in ("vbd", "variational_dropout")
+            [each.numbers for each in results if (each.cell.spec["network"], _method(each.cell.spec)) == (network, method)]
+            for method in ("VBD", "VD")
         )
         if min(len(vbd), len(vd)) < 2:
             continue
@@ -178,6 +197,8 @@ MNIST_WEIGHTS = Study(
         "Schedule and mask were chosen on 10 000 training images kept apart, for VBD; VD has the same.",
         "So was LeNet-5's batch of 32: 12 epochs of 30 000 images leave 1/133 of the weights at 1.56 %, with 128 1/82 at 1.86 %.",
         "sBNN and BbB keep 5 % (LeNet-5: 0.8 %) of the weights, by inclusion probability and signal-to-noise ratio.",
+        "LeNet-5 has VBD also with its KL weighted 2.5 times, tempered, for the paper's higher compression; 2 times was tried before",
+        "on images kept apart: 1/195 at .92 %, 1/247 at 1.08 % (fine-tuned .92), cut to 1/290 1.17 % (fine-tuned 1.04).",
         "LeNet-5's VD and VBD are cut to 1/290 of the weights, too, by log α; fine-tuned: 10 more epochs at each size.",
         "What is judged is the shrunk network with mean weights; biases are not counted.",
         "The paper's numbers: VD as in its original; VBD at its lower (log α ≤ 1) and its higher compression; sBNN.",
