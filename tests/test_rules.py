@@ -77,6 +77,20 @@ def test_weights_that_are_masked_are_0_to_every_rule() -> None:
     np.testing.assert_array_equal(prune(posterior, "log_alpha", fraction=1.0).means["w1"] == 0.0, masked)
 
 
+def test_gates_that_are_masked_are_dropped() -> None:
+    gated = partial(MLP, prior=sm.ScaleMixture(noise.Bottleneck().per("in")), noise_on="input", noise_plate="example")
+    posterior = made(in_pyro, gated, (X, Y), lambda t: Gate(mask_above=0.0) if t.role == "noise" else Point())
+    masked = posterior.params["w1_noise_log_variance"] > np.log(posterior.params["w1_noise_loc"] ** 2)
+    assert 0 < masked.sum() < masked.size
+    np.testing.assert_array_equal(Rule("gate_snr2").values(posterior)["w1"][:, 0] == 0.0, masked)
+    np.testing.assert_array_equal(prune(posterior, "gate_snr2").kept["w1"].any(1), ~masked)
+
+
+def test_a_rule_has_the_threshold_of_its_measure() -> None:
+    assert Rule("log_alpha").threshold == 3.0 and Rule("log_alpha") == Rule("log_alpha", 3.0)
+    assert Rule("magnitude").threshold is None and Rule("magnitude", 0.1).threshold == 0.1
+
+
 def test_inclusion_of_a_mixture_and_of_a_spike_slab_guide() -> None:
     prior = sm.SpikeAndSlab(0.3, 1.0, 0.1)
     posterior = made(in_pyro, partial(MLP, prior=prior, scale_by_fan_in=False), (X, Y), normals)

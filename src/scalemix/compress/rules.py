@@ -50,7 +50,7 @@ class Rule:
 
     Args:
         name: of the measure.
-        threshold: ``None`` for the measure's own.
+        threshold: ``None`` for the measure's own; that of "second_moment", "group_scale" and "magnitude", which have none, stays ``None``.
 
     Raises: ValueError for an unknown name, and a threshold that is not finite.
 
@@ -66,6 +66,8 @@ class Rule:
             raise ValueError(f"unknown rule {self.name!r}: give one of {', '.join(map(repr, RULES))}")
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise ValueError(f"Rule({self.name!r}, threshold={self.threshold!r}): give a finite number")
+        if self.threshold is None:
+            object.__setattr__(self, "threshold", self.measure.threshold)
 
     @property
     def measure(self) -> Measure:
@@ -90,12 +92,11 @@ class Rule:
 
         Raises: ValueError if the rule has no threshold.
         """
-        threshold = self.measure.threshold if self.threshold is None else self.threshold
-        if threshold is None:
+        if self.threshold is None:
             raise ValueError(
                 f"the rule {self.name!r} has no threshold of its own: give Rule({self.name!r}, threshold=...), fraction= or most_loss="
             )
-        return -threshold if self.measure.dropped == "above" else threshold
+        return -self.threshold if self.measure.dropped == "above" else self.threshold
 
     def _of(self, known: dict[str, Belief]) -> dict[str, np.ndarray]:
         found = {}
@@ -121,8 +122,13 @@ def _log_alpha(belief: Belief) -> np.ndarray | None:
 
 def _gate_snr2(belief: Belief) -> np.ndarray | None:
     """The least over the noises of a weight, where it has several."""
-    found = [np.divide(gate.mean**2, gate.scale**2, where=gate.scale > 0, out=np.full(gate.mean.shape, np.inf)) for gate in _gates(belief)]
+    found = [_ratio(gate.mean**2, gate.scale**2) for gate in _gates(belief)]
     return np.minimum.reduce(np.broadcast_arrays(*found)) if found else None
+
+
+def _ratio(size: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Of a number without spread ∞, or 0 where it is 0."""
+    return np.divide(size, spread, where=spread > 0, out=np.where(size > 0, np.inf, 0.0))
 
 
 def _inclusion(belief: Belief) -> np.ndarray | None:
@@ -152,8 +158,7 @@ def _prob_high(mean: np.ndarray, law: Bernoulli) -> np.ndarray:
 
 
 def _signal_to_noise(belief: Belief) -> np.ndarray:
-    size = np.abs(belief.mean)
-    return np.divide(size, belief.scale, where=belief.scale > 0, out=np.where(size > 0, np.inf, 0.0))
+    return _ratio(np.abs(belief.mean), belief.scale)
 
 
 def _second_moment(belief: Belief) -> np.ndarray:
@@ -163,9 +168,7 @@ def _second_moment(belief: Belief) -> np.ndarray:
 def _covers_zero(belief: Belief) -> np.ndarray:
     """1 − 2 min(P(w > 0), P(w < 0)): the central interval of a level covers 0 where the level is above it."""
     if belief.exact:
-        size = np.abs(belief.mean)
-        ratio = np.divide(size, belief.scale, where=belief.scale > 0, out=np.where(size > 0, np.inf, 0.0))
-        return 1.0 - 2.0 * stats.norm.sf(ratio)
+        return 1.0 - 2.0 * stats.norm.sf(_ratio(np.abs(belief.mean), belief.scale))
     above, below = (belief.draws > 0).mean(axis=0), (belief.draws < 0).mean(axis=0)
     return np.where((above == 0) & (below == 0), 0.0, 1.0 - 2.0 * np.minimum(above, below))
 
