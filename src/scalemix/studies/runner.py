@@ -61,7 +61,7 @@ def run_study(
     with _alone(folder):
         ledger = Ledger(folder / LEDGER)
         total = 0
-        while todo := pending(study, size, ledger, only):
+        while todo := _checked(study, size, ledger, only):
             total += len(todo)
             on_total(total)
             for result in _run(study, todo, folder, executor, num_workers):
@@ -69,8 +69,6 @@ def run_study(
                 yield result
         with suppress(OSError):  # of cells that were stopped something is left
             (folder / CHECKPOINTS).rmdir()
-        if only and not any(_chosen(result.cell, only) for result in done(study, size, ledger)):
-            raise ValueError(f"no cell of the study {study.name} has a name like {' or '.join(map(repr, only))}: give another pattern")
 
 
 @contextmanager
@@ -87,6 +85,16 @@ def pending(study: Study, size: str, ledger: Ledger, only: Collection[str] = ())
     """The cells that can be run now and are not done."""
     cells = study.cells(size, done(study, size, ledger))
     return [cell for cell in cells if _chosen(cell, only) and cell.key not in ledger.results]
+
+
+def _checked(study: Study, size: str, ledger: Ledger, only: Collection[str]) -> list[Cell]:
+    """``pending``, where each pattern matches a cell, or can match one of a later stage: those that are known are all done or to do."""
+    todo, known = pending(study, size, ledger, only), study.cells(size, done(study, size, ledger))
+    more = bool(todo) and all(_chosen(cell, only) or cell.key in ledger.results for cell in known)
+    for pattern in only:
+        if not more and not any(fnmatchcase(cell.name, pattern) for cell in known):
+            raise ValueError(f"no cell of the study {study.name} has a name like {pattern!r}: give another pattern")
+    return todo
 
 
 def _chosen(cell: Cell, only: Collection[str]) -> bool:
