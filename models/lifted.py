@@ -33,11 +33,13 @@ def lifted(ppl: PPL, x: Any, y: Any | None = None, *, net: Lifted, likelihood: s
 
     Sites: those of the network's weights by their names; sigma; y. Returns y.
 
-    Raises: ValueError if the network is lifted in the other language, or has another number of outputs, or y is not (n,).
+    Raises: ValueError if the network is lifted in the other language, has another number of outputs, or a weight with the name of another
+        site, or y is not (n,).
     """
     if net.language().name != ppl.name:
         raise ValueError(f"the network was lifted in {net.language().name} and the model is run in {ppl.name}: lift it with this ppl")
     law = likelihood_named(likelihood)
+    _check_names(net, law)
     output = net(x)
     if output.ndim == 2 and output.shape[-1] == 1 and output.shape[0] == x.shape[0]:
         output = output[..., 0]
@@ -48,3 +50,14 @@ def lifted(ppl: PPL, x: Any, y: Any | None = None, *, net: Lifted, likelihood: s
             f"{'(n, K)' if wanted == 2 else '(n,) or (n, 1)'}: choose another likelihood, or give lift apply="
         )
     return sample_outcome(ppl, law, output, law.sigma(ppl), x, y)
+
+
+def _check_names(net: Lifted, law: Likelihood) -> None:
+    """Raise ValueError where a weight's site has the name of another site, or of the plate of the data."""
+    sampled = law.has_scale and getattr(law, "scale", None) is None
+    for name in ("y", "data", *(["sigma"] if sampled else [])):
+        if name in net.priors:
+            raise ValueError(
+                f"the network has a weight {name!r}, and models.lifted has a site or plate of that name: rename the weight in the network, "
+                f"or leave it alone by {{{name!r}: None, ...}}"
+            )

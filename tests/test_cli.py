@@ -106,6 +106,10 @@ def test_bad_arguments(frame, tmp_path):
     refused(run("--data", path, "--target", "y", "--output", tmp_path / "out", "--prior", "lasso"), "'lasso'", "laplace")
     (tmp_path / "empty.csv").write_text("")
     refused(run("--data", tmp_path / "empty.csv", "--target", "y"), "not a CSV file")
+    for methods, option in (("mean_field", "--draws"), ("mean_field", "--warmup"), ("nuts", "--steps")):
+        refused(
+            run("--data", path, "--target", "y", "--output", tmp_path / "out", "--methods", methods, option, "100"), option, "--methods"
+        )
     assert run("--backend", "stan").exit_code == 2
 
 

@@ -127,5 +127,6 @@ def test_bad_arguments(tmp_path):
     refused(run("laplace", "3"), "'3'", "KEY=VALUE")
     refused(run("horseshoe", "expected_active=5", "num_data=100"), "num_weights=")
     refused(run("laplace", "--output", tmp_path / "x.png"), "--plot")
+    refused(run("laplace", "--num-data", "10"), "--num-data", "--plot")
     refused(run("laplace", "--plot", "--output", tmp_path / "x.docx"), "x.docx")
     refused(run("laplace", "--plot", "--output", tmp_path / "none" / "x.png"), "cannot draw")

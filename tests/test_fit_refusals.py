@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fit_command import QUICK, numbers, plain_npz, refused, run
 
@@ -92,6 +93,11 @@ def test_what_is_wrong_with_the_question(tmp_path: Path) -> None:
     refused(asked("--split", "1"), "--split goes with a UCI set")
     refused(asked("--method", "vdb"), "unknown method 'vdb'", "vbd")
     refused(asked("--network", "4,x"), "--network '4,x'", "whole numbers")
+    refused(asked("--network", "²"), "--network '²'", "whole numbers")
+    refused(asked("--filters", "٣"), "--filters '٣'", "whole numbers")
+    refused(asked("--filters", "3,4", "--kernel", "2"), "--filters is of images", "leave it away")
+    refused(asked("--kernel", "2"), "--kernel is of images", "npz file")
+    refused(asked("--checkpoint-minutes", "3", "--method", "mean_field"), "--checkpoint-minutes: mean_field", "leave it away")
     refused(asked("--prior", "lasso"), "unknown prior 'lasso'", "laplace")
     refused(asked("--prior", " "), "--prior is empty", "scalemix prior")
     refused(asked("--prior", "laplace 3"), "'3' is not a setting")
@@ -134,12 +140,28 @@ def test_what_is_wrong_with_the_question(tmp_path: Path) -> None:
         ({"x": np.ones((20, 2)), "y": np.array([b"\xff", b"a"] * 10)}, ("y of", "no UTF-8 text")),
         ({"x": np.ones((20, 2)), "y": np.array(["1"] * 20), "x_test": np.ones((2, 2)), "y_test": np.ones(2)}, ("y_test", "both as text")),
         ({"x": np.ones((20, 2)), "y": np.array([{}] * 20)}, ("no npz file of plain arrays",)),
+        ({"x": np.ones((1500, 2)), "y": np.arange(1500)}, ("1500 classes", "write y as decimals")),
     ],
 )
 def test_bad_npz(arrays: dict[str, np.ndarray], words: tuple[str, ...], tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays)  # type: ignore[arg-type]
     refused(run("--data", path, "--output", tmp_path / "out", *QUICK), "mine.npz" if "at least" not in words[-1] else "3 rows", *words)
+
+
+def test_too_many_classes(tmp_path: Path) -> None:
+    """The remedy is of what made them classes."""
+    count = 1500
+    for name, values, more in (("word", [f"n{i}" for i in range(count)], ()), ("whole", np.arange(count), ("--classify",))):
+        path = tmp_path / f"{name}.csv"
+        pd.DataFrame({"a": np.arange(count), name: values}).to_csv(path, index=False)
+        result = run("--data", path, "--target", name, "--output", tmp_path / "out", *QUICK, *more)
+        refused(
+            result, f"{name!r} has 1500 classes, more than 1000", "leave --classify away" if more else "correct its entries that are text"
+        )
+        assert ("--classify" in result.stderr) == bool(more)
+    decimals = plain_npz(tmp_path / "decimals.npz", x=np.ones((count, 2)), y=np.arange(count) / 2)
+    refused(run("--data", decimals, "--output", tmp_path / "out", "--classify", *QUICK), "leave --classify away")
 
 
 def test_bytes_are_classes_by_their_text(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from torch import nn
 
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
-from scalemix import models, noise
+from scalemix import likelihoods, models, noise
 from scalemix.guides import Gaussian, Guide, Point
 from scalemix.priors import Horseshoe, Laplace, Normal, ScaleMixture, SpikeAndSlab
 
@@ -111,6 +113,55 @@ def test_guides_and_samplers_begin_at_the_network_s_own_weights(name: str, form:
     np.testing.assert_allclose(guide.initial[f"{own['b1']}_loc"], values["fc1.bias"], rtol=1e-6)
     np.testing.assert_allclose(net.initial[site], values["fc1.weight"], rtol=1e-6)
     assert set(net.initial) <= set(structure.latents)
+
+
+class Gained(nn.Module):
+    """One weight of a name that is given, and whole numbers."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.register_parameter(name, nn.Parameter(torch.ones(3)))
+        self.order = nn.Parameter(torch.tensor([2, 0, 1]), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, self.order] @ getattr(self, self.name)
+
+
+def gained(name: str, language: str, priors: dict[str, Any]) -> Any:
+    if language == "pyro":
+        return in_pyro.lift(Gained(name), priors)
+    tree = {name: jnp.ones(3), "order": jnp.array([2, 0, 1]), "key": jax.random.key(0)}
+    return in_numpyro.lift(tree, priors, apply=lambda weights, x: x[:, weights["order"]] @ weights[name])
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_whole_numbers_are_left_alone_and_listed(name: str) -> None:
+    ppl, x = LANGUAGES[name], np.eye(3)
+    for priors in ({"*": Normal()}, {"order": None, "gain": Normal()}):
+        net = gained("gain", name, priors)
+        assert net.left_alone == ("order",)
+        assert set(net.priors) == {"gain"}
+        row = next(line for line in str(net).splitlines() if line.startswith("order "))
+        assert "left alone, int" in row
+        np.testing.assert_array_equal(np.asarray(net.apply({"gain": ppl.array(np.array([1.0, 2.0, 3.0]))}, ppl.array(x))), [2.0, 3.0, 1.0])
+    with pytest.raises(ValueError, match=r"a prior to 'ord.*', which holds no floating numbers: give it None"):
+        gained("gain", name, {"ord*": Normal(), "*": Normal()})
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+@pytest.mark.parametrize("weight", ["sigma", "y", "data"])
+def test_a_weight_with_the_name_of_another_site_is_refused(weight: str, name: str) -> None:
+    ppl, net = LANGUAGES[name], gained(weight, name, {"*": Normal()})
+    with pytest.raises(ValueError, match=f"has a weight '{weight}', and models.lifted has a site or plate of that name: rename"):
+        ppl.engine.structure(partial(models.lifted, net=net), (X, Y), seed=0)
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_weight_sigma_is_let_in_where_the_likelihood_samples_none(name: str) -> None:
+    for likelihood in ("poisson", likelihoods.Gaussian(scale=0.5)):
+        model = partial(models.lifted, net=gained("sigma", name, {"*": Normal()}), likelihood=likelihood)
+        assert set(LANGUAGES[name].engine.structure(model, (X, np.ones(len(X))), seed=0).latents) == {"sigma"}
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------------------

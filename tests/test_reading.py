@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
+from untrained_fits import made, normals
 
 import scalemix as sm
 import scalemix.pyro as in_pyro
-from scalemix.compress import apply_layers
+from scalemix import models
+from scalemix.compress import apply_layers, prune
 
 IMAGES = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
@@ -87,6 +90,50 @@ def test_a_pool_that_divides_by_another_number_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot read the layer '_1'"):
         outputs_of_its_layers(network(1), IMAGES)
     assert len(in_pyro.lift(network(None), {"*.weight": sm.Normal()}).layers({})) >= 4
+
+
+ENDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "squeeze": lambda h: h.squeeze(-1),
+    "named": lambda h: h.squeeze(dim=-1),
+    "of torch": lambda h: torch.squeeze(h, -1),
+    "item": lambda h: h[:, 0],
+    "last axis": lambda h: h[..., 0],
+}
+
+
+class Regressor(nn.Module):
+    """Ends in one number for each row, by what is given."""
+
+    def __init__(self, end: Callable[[Tensor], Tensor], outputs: int = 1) -> None:
+        super().__init__()
+        self.end, self.a, self.b = end, nn.Linear(4, 5), nn.Linear(5, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.b(torch.tanh(self.a(x))))
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_one_output_per_row_without_its_axis_is_read_with_it(case: str) -> None:
+    """(n, 1) in place of (n,), with the same numbers, of the shrunk network too."""
+    module = Regressor(ENDS[case])
+    with torch.no_grad():
+        wanted = module(ROWS)
+    assert wanted.shape == (6,)
+    torch.testing.assert_close(outputs_of_its_layers(module, ROWS), wanted[:, None], rtol=1e-5, atol=1e-6)
+    model = partial(models.lifted, net=in_pyro.lift(module, {"*.weight": sm.LogUniform()}))
+    posterior = made(in_pyro, model, (ROWS.numpy(), wanted.numpy()), normals)
+    pruning = prune(posterior, "magnitude", fraction=0.6)
+    shrunk = in_pyro.shrink(posterior, pruning)
+    weights = {name: torch.as_tensor(value).float() for name, value in pruning.means.items()}
+    with torch.no_grad():
+        masked = torch.func.functional_call(module, weights, (ROWS,))
+        torch.testing.assert_close(shrunk(ROWS), masked[:, None], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["squeeze", "item"])
+def test_one_of_several_outputs_is_refused(case: str) -> None:
+    with pytest.raises(ValueError, match="cannot read Regressor, which takes one of several outputs at its end"):
+        outputs_of_its_layers(Regressor(ENDS[case], 2), ROWS)
 
 
 def tied() -> nn.Module:

@@ -126,6 +126,7 @@ def test_what_is_wrong_with_the_question(fitted: Path, tmp_path: Path) -> None:
     refused(run(fitted, "--threshold", "3", "--fraction", "0.5"), "--threshold and --fraction")
     refused(run(fitted, "--fraction", "1.5"), "--fraction 1.5")
     refused(run(fitted, "--rule", "gate_snr2", "--output", tmp_path / "gates"), "gate_snr2", "parametrization='expanded'")
+    refused(run(fitted, "--learning-rate", "0.1"), "--learning-rate", "--fine-tune")
     refused(run(fitted, "--threshold", "nan"), "threshold=nan", "finite")
     refused(run(fitted, "--threshold", "-100", "--output", tmp_path / "gates"), "nothing is left of")  # refused before, so not taken
     assert not (tmp_path / "gates").exists()

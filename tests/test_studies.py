@@ -82,6 +82,19 @@ def test_a_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
         list(run_study(TOY, "full", tmp_path, only=["zzz"]))
 
 
+def test_a_pattern_among_others_that_matches_nothing_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has a name like 'sede \*': give another pattern"):
+        list(run_study(TOY, "full", tmp_path, only=["seed 1", "sede *"]))
+    assert ran == []
+
+
+def test_a_pattern_may_match_a_later_stage_alone(tmp_path: Path) -> None:
+    found = [result.cell.name for result in run_study(TOY, "full", tmp_path, only=["seed *", "the best*"])]
+    assert found == ["seed 0", "seed 1", "seed 2", "the best, again"]
+    with pytest.raises(ValueError, match="has a name like 'the worst"):
+        list(run_study(TOY, "full", tmp_path, only=["seed *", "the worst*"]))
+
+
 def test_two_studies_in_one_folder_are_refused_and_neither_takes_the_others_checkpoints(tmp_path: Path) -> None:
     under_way = tmp_path / ".checkpoints" / "another"
     under_way.mkdir(parents=True)

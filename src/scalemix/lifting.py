@@ -68,6 +68,7 @@ class LiftedArray:
         tied: it stands at several places, and has to be the same draw at all of them.
         prior: ``None`` for one that is left alone.
         pattern: by which it was matched, ``None`` for none.
+        floating: its numbers are floating; others are left alone.
     """
 
     name: str
@@ -77,6 +78,7 @@ class LiftedArray:
     tied: bool = False
     prior: Prior | None = None
     pattern: str | None = None
+    floating: bool = True
 
 
 class Lifted:
@@ -153,7 +155,8 @@ class Lifted:
     def __str__(self) -> str:
         rows = [("array", "axes", "shape", "prior", "from")]
         for array in self.arrays:
-            prior = "left alone" if array.prior is None else str(array.prior)
+            alone = "left alone" if array.floating else f"left alone, {array.value.dtype}"
+            prior = alone if array.prior is None else str(array.prior)
             shape = " × ".join(map(str, array.shape)) or "1"
             rows.append((array.name, ", ".join(array.axes), shape, prior, repr(array.pattern) if array.pattern else ""))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -199,6 +202,8 @@ def matched(
     for pattern in priors:
         if pattern not in by_name.values():
             raise ValueError(f"lift has the pattern {pattern!r} after one that takes all it matches: put {pattern!r} before that")
+        if priors[pattern] is not None and not any(array.floating for array in arrays if by_name[array.name] == pattern):
+            raise ValueError(f"lift gives a prior to {pattern!r}, which holds no floating numbers: give it None")
     _check_patterns("lift(axes=) has", axes or {}, names)
     found = []
     for array in arrays:
@@ -206,7 +211,7 @@ def matched(
         named = next((tuple(axes[each]) for each in axes or {} if axes and fnmatchcase(array.name, each)), None)
         if named is not None:
             array = replace(array, axes=named, shape=array.value.shape)
-        prior = None if pattern is None else priors[pattern]
+        prior = None if pattern is None or not array.floating else priors[pattern]
         array = replace(array, prior=prior, pattern=pattern)
         if prior is not None:
             _check_prior(array, parametrization)

@@ -96,7 +96,7 @@ def compare(
         console.print(f"[yellow]Left out column {column!r}: it is constant in the training part.[/yellow]")
     languages = ("numpyro", "pyro") if backend is Backend.both else (str(backend),)
     todo = _cells(regression, languages, prior, network, methods, noise)
-    budget = _budget(network, draws=draws, warmup=warmup, svi_steps=steps)
+    budget = _budget(todo, network, draws=draws, warmup=warmup, svi_steps=steps)
     if "pyro" in languages:
         console.print("Pyro's NUTS takes tens of times as long as NumPyro's on a model of this size: --prior and --draws make it shorter.")
     done = _fit(todo, regression, folder, budget, seed, workers)
@@ -164,10 +164,17 @@ def _cells(
     return [cell for cell in todo if not names or cell.prior_name in names]
 
 
-def _budget(network: int | None, **asked: int | None) -> Budget:
-    from scalemix.jobs.compare import NETWORK, REGRESSION
+def _budget(todo: list[Cell], network: int | None, **asked: int | None) -> Budget:
+    from scalemix.jobs.compare import NETWORK, REGRESSION, SAMPLERS
 
-    return replace(REGRESSION if network is None else NETWORK, **{name: number for name, number in asked.items() if number is not None})
+    given = {name: number for name, number in asked.items() if number is not None}
+    sampled = [method in SAMPLERS for cell in todo for method in cell.methods]
+    for name in given:
+        if name == "svi_steps" and all(sampled):
+            refuse("--steps is of optimization, and --methods has a sampler alone: leave it away, or add e.g. mean_field")
+        if name != "svi_steps" and not any(sampled):
+            refuse(f"--{name} is of a sampler, and --methods has none: leave it away, or add nuts")
+    return replace(REGRESSION if network is None else NETWORK, **given)
 
 
 def _fit(todo: list[Cell], regression: Regression, folder: Path, budget: Budget, seed: int, workers: int) -> list[Cell]:

@@ -100,7 +100,9 @@ def fit(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the fit in --output where it stopped, or begin it if there is none.")
     ] = False,
-    checkpoint_minutes: Annotated[float, typer.Option(min=0.0001, help="Time between checkpoints, all a kill can cost.")] = 1.0,
+    checkpoint_minutes: Annotated[
+        float | None, typer.Option(min=0.0001, help="Time between checkpoints of training, all a kill can cost. Default: 1.")
+    ] = None,
 ) -> None:
     """Fit one network to one data set by one method, and say how well it predicts.
 
@@ -144,14 +146,14 @@ def fit(
         "dtype": _text(dtype),
         "seed": seed,
     }
-    folder = _folder(output, {name: value for name, value in given.items() if value is not None}, target, resume=resume)
+    folder = _folder(output, {name: value for name, value in given.items() if value is not None}, target, checkpoint_minutes, resume=resume)
     for column in folder.data.dropped:
         console.print(f"[yellow]Left out column {column!r}: it is constant in the training part.[/yellow]")
-    posterior = _fit(folder, checkpoint_minutes)
+    posterior = _fit(folder, 1.0 if checkpoint_minutes is None else checkpoint_minutes)
     _report(folder, posterior)
 
 
-def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: bool) -> FitFolder:
+def _folder(output: Path, given: dict[str, Any], target: str | None, checkpoint_minutes: float | None, *, resume: bool) -> FitFolder:
     """The fit that is in the folder, or a new one."""
     from scalemix.jobs.fit_folder import FitFolder
     from scalemix.jobs.languages import language_named
@@ -167,6 +169,7 @@ def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: 
             asked = given if target is None else given | {"target": target}
             if sentence := found.differs(asked):
                 refuse(sentence)
+            _check_minutes(checkpoint_minutes, found.wanted.method)
             language_named(found.wanted.backend)
             return found
         if "source" not in given:
@@ -178,11 +181,19 @@ def _folder(output: Path, given: dict[str, Any], target: str | None, *, resume: 
             wanted.source, target, split=wanted.split, classify=wanted.classify, validation=wanted.validation, seed=wanted.seed
         )
         wanted.check(data)
+        _check_minutes(checkpoint_minutes, wanted.method)
         wanted.settings(data, checkpoint_minutes=1.0, progress=False)
         language_named(wanted.backend)
         return FitFolder.begin(output, wanted, data)
     except (ValueError, OSError) as error:
         refuse(str(error))
+
+
+def _check_minutes(minutes: float | None, method: str) -> None:
+    from scalemix.family import FAMILY
+
+    if minutes is not None and method not in FAMILY:
+        refuse(f"--checkpoint-minutes: {method} keeps no checkpoints by the clock: leave it away")
 
 
 def _fit(folder: FitFolder, checkpoint_minutes: float) -> Posterior:
@@ -230,7 +241,7 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = text.split(",")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not all(part.strip().isascii() and part.strip().isdecimal() and int(part) > 0 for part in parts):
         refuse(f"{option} {text!r}: give whole numbers above 0 with commas between, e.g. 300,100")
     return tuple(int(part) for part in parts)
 

@@ -22,7 +22,9 @@ def prior(
     settings: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Its settings, e.g. df=4 scale=0.5.")] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw its density, its tail and its shrinkage factor.")] = False,
     output: Annotated[Path | None, typer.Option(help="File of the figure, png, pdf or svg. Default: the prior's name, as png.")] = None,
-    num_data: Annotated[int, typer.Option(min=1, help="Cases N for which the figure shows the shrinkage factor (at unit noise).")] = 1,
+    num_data: Annotated[
+        int | None, typer.Option(min=1, help="Cases N for which the figure shows the shrinkage factor (at unit noise). Default: 1.")
+    ] = None,
 ) -> None:
     """What a prior says about a weight before any data: its equation, quantiles, mass near 0, and the parametrizations it has.
 
@@ -42,11 +44,13 @@ def prior(
     """
     from scalemix.catalog import describe, equation, named_prior, prior_names
 
+    of_figure = {"--output": output, "--num-data": num_data}
+    given = [option for option, value in of_figure.items() if value is not None]
+    if given and not plot:
+        refuse(f"{given[0]} is of the figure: give --plot too")
     if name is None:
         print_rows(prior_names())
         return
-    if output is not None and not plot:
-        refuse("--output is the file of the figure: give --plot too")
     try:
         chosen = named_prior(name, _settings(settings))
         rows = describe(chosen)
@@ -56,7 +60,7 @@ def prior(
     console.print()
     print_rows(rows)
     if plot:
-        _draw(chosen, output or Path(f"{name.lower()}.png"), num_data)
+        _draw(chosen, output or Path(f"{name.lower()}.png"), num_data or 1)
 
 
 def _settings(pairs: list[str] | None) -> dict[str, str]:

@@ -38,7 +38,7 @@ def shrink(
     fine_tune: Annotated[
         int | None, typer.Option(min=1, metavar="EPOCHS", help="Train what is left so many epochs further, as plain weights.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(min=1e-12, help="Of fine-tuning, the first one; it falls.")] = 1e-3,
+    learning_rate: Annotated[float | None, typer.Option(min=1e-12, help="Of fine-tuning, the first one; it falls. Default: 0.001.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder of the smaller network. Default: one in FOLDER that is called by what was asked for.")
     ] = None,
@@ -77,7 +77,7 @@ def _asked(
     fraction: float | None,
     most_loss: float | None,
     fine_tune: int | None,
-    learning_rate: float,
+    learning_rate: float | None,
 ) -> tuple[FitFolder, Asked]:
     """The fit and what is asked of it; refuses what is known to be wrong before anything is loaded."""
     from scalemix.compress import Rule
@@ -91,6 +91,8 @@ def _asked(
         refuse(f"{given[0]} and {given[1]} both say how much is dropped: give one of them")
     if fraction is not None and not 0.0 < fraction <= 1.0:
         refuse(f"--fraction {fraction:g}: give the part to keep, above 0 and at most 1")
+    if learning_rate is not None and fine_tune is None:
+        refuse("--learning-rate is of fine-tuning: give --fine-tune too, or leave it away")
     try:
         fit = FitFolder.open(folder)
         if not fit.finished:
@@ -101,9 +103,8 @@ def _asked(
         language_named(fit.wanted.backend)
     except (ValueError, OSError) as error:
         refuse(str(error))
-    asked = Asked(
-        rule=chosen.name, threshold=threshold, fraction=fraction, most_loss=most_loss, fine_tune=fine_tune, learning_rate=learning_rate
-    )
+    rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+    asked = Asked(rule=chosen.name, threshold=threshold, fraction=fraction, most_loss=most_loss, fine_tune=fine_tune, **rate)
     return fit, asked
 
 

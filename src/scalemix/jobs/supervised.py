@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Rows", "Supervised", "read_supervised"]
 
 MOST_CLASSES = 1000
+AS_NUMBERS = {  # what makes a regression of too many classes, by where they come from
+    "asked": "leave --classify away",
+    "whole": "write y as decimals (y.astype(float)) for a regression",
+    "text": "correct its entries that are text, if it is a number",
+}
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def _of_csv(path: Path, target: str, *, classify: bool, seed: int) -> Supervised
     frame = frame.assign(**{target: codes})
     train, test = held_out_fifth(frame, target, seed=seed)
     scaled = _of_regression(standardize(train, test, target))
-    names = _names_of(classes, f"the target {target!r}")
+    names = _names_of(classes, f"the target {target!r}", "asked" if classes.dtype.kind in "iuf" else "text")
     return _with_classes(scaled, train[target].to_numpy(), test[target].to_numpy(), names)
 
 
@@ -185,7 +190,7 @@ def _of_npz(path: Path, *, classify: bool, seed: int) -> Supervised:
     names: tuple[str, ...] | None = None
     if is_class:
         values, y = np.unique(y, return_inverse=True)
-        names = _names_of(values, f"y of {path}")
+        names = _names_of(values, f"y of {path}", {"f": "asked", "U": "text"}.get(values.dtype.kind, "whole"))
     if x.ndim == 4:
         mean, scale = float(x[fit].mean()), float(x[fit].std())
         if scale == 0.0:
@@ -262,11 +267,11 @@ def _with_classes(scaled: Supervised, y: np.ndarray, y_test: np.ndarray, names: 
     return replace(scaled, train=train, test=test, target_mean=0.0, target_scale=1.0, classes=names)
 
 
-def _names_of(values: np.ndarray, what: str) -> tuple[str, ...]:
+def _names_of(values: np.ndarray, what: str, origin: str) -> tuple[str, ...]:
     if len(values) < 2:
         raise DataError(f"{what} has one class alone: choose a target that varies")
     if len(values) > MOST_CLASSES:
-        raise DataError(f"{what} has {len(values)} classes: choose a target with fewer, or leave --classify away")
+        raise DataError(f"{what} has {len(values)} classes, more than {MOST_CLASSES}: choose a target with fewer, or {AS_NUMBERS[origin]}")
     return tuple(str(value) for value in values)
 
 

@@ -23,6 +23,7 @@ STEPS = 10_000  # of a fit whose epochs are left open
 BATCH = 128  # rows of a step where there are more than SMALL
 SMALL = 2000
 NUMBERS = 2e8  # numbers of one layer's activations at all draws and rows at once: 0.8 GB of float32
+FILTERS, KERNEL = (20, 50), 5  # of images, where they are left open
 IN_FOLDER = (*SAMPLERS, *FAMILY)  # recipes that keep checkpoints; the others begin anew
 
 
@@ -46,8 +47,8 @@ class Wanted:
 
     method: str
     network: tuple[int, ...] = (50,)
-    filters: tuple[int, ...] = (20, 50)
-    kernel: int = 5
+    filters: tuple[int, ...] | None = None
+    kernel: int | None = None
     activation: str | None = None
     prior: str | None = None
     backend: str = "numpyro"
@@ -81,6 +82,9 @@ class Wanted:
             )
         if self.noise is not None and data.classes is not None:
             raise ValueError("--noise is of a number, and the target is a class: leave it away")
+        of_images = [name for name in ("filters", "kernel") if getattr(self, name) is not None]
+        if of_images and not data.images:
+            raise ValueError(f"--{of_images[0]} is of images, and x is a table: leave it away, or give an npz file with x as images")
         self._prior()
 
     def model(self, data: Supervised) -> Callable[..., Any]:
@@ -103,7 +107,8 @@ class Wanted:
         if not data.images:
             return partial(mlp, **common)
         more = {"flatten": False} if self.method == "vib" else {}  # a gate per filter, which can then be dropped
-        return partial(lenet, filters=self.filters, kernel=self.kernel, **common, **more)
+        filters, kernel = self._convolutions()
+        return partial(lenet, filters=filters, kernel=kernel, **common, **more)
 
     def settings(self, data: Supervised, *, checkpoint_minutes: float, progress: bool) -> Any:
         """Of the recipe.
@@ -149,13 +154,17 @@ class Wanted:
                 raise ValueError(f"--prior {name}: {prior.reason}: give --method {treated} with it, or a prior that {self.method} treats")
         return prior
 
+    def _convolutions(self) -> tuple[tuple[int, ...], int]:
+        return self.filters or FILTERS, self.kernel or KERNEL
+
     def _num_draws(self, data: Supervised) -> int:
         """As many as the activations at all rows leave room for: the posterior is evaluated at all rows of its fit."""
         x = data.train.x
         width = max(self.network, default=1)
         if data.images:
-            height, wide = (max(size - self.kernel + 1, 1) for size in x.shape[1:3])
-            width = max(width, height * wide * self.filters[0])
+            filters, kernel = self._convolutions()
+            height, wide = (max(size - kernel + 1, 1) for size in x.shape[1:3])
+            width = max(width, height * wide * filters[0])
         return int(min(max(NUMBERS // (len(x) * width), 2), 200))
 
     def likelihood(self, data: Supervised) -> Likelihood:
@@ -165,7 +174,8 @@ class Wanted:
     def about(self, data: Supervised) -> str:
         """What is fitted, in words."""
         units = "-".join(map(str, (*self.network, 1 if data.classes is None else len(data.classes))))
-        convolutions = f"{', '.join(map(str, self.filters))} filters of {self.kernel} × {self.kernel}, then " if data.images else ""
+        filters, kernel = self._convolutions()
+        convolutions = f"{', '.join(map(str, filters))} filters of {kernel} × {kernel}, then " if data.images else ""
         noise = "learned noise" if self.noise is None else f"known noise of {self.noise:g} sd of the target"
         law = f"a normal likelihood with {noise}" if data.classes is None else "a categorical likelihood"
         split = f", split {self.split or 0}" if self.source in UCI_SETS else ""

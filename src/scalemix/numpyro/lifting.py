@@ -96,12 +96,17 @@ def _is_weights(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
+def _is_numbers(leaf: Any) -> bool:
+    kinds = (jnp.number, jnp.bool_)  # keys of random numbers are neither
+    return isinstance(leaf, jax.Array | np.ndarray) and any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds)
+
+
 def _name(path: tuple) -> str:
     return keystr(path, simple=True, separator=".").replace("/", ".")  # xarray refuses "/" in names
 
 
 def _arrays(module: Any, paths: list) -> list[LiftedArray]:
-    leaves = [(path, leaf) for path, leaf in paths if _is_weights(leaf)]
+    leaves = [(path, leaf) for path, leaf in paths if _is_numbers(leaf)]
     uses = Counter(id(leaf) for _, leaf in leaves)
     twice = [name for name, count in Counter(_name(path) for path, _ in leaves).items() if count > 1]
     if twice:
@@ -109,7 +114,7 @@ def _arrays(module: Any, paths: list) -> list[LiftedArray]:
     found = []
     for path, leaf in leaves:
         axes, shape = _axes(_owner(module, path[:-1]), path[-1], tuple(leaf.shape))
-        found.append(LiftedArray(_name(path), np.array(leaf), axes, shape, uses[id(leaf)] > 1))
+        found.append(LiftedArray(_name(path), np.array(leaf), axes, shape, uses[id(leaf)] > 1, floating=_is_weights(leaf)))
     return found
 
 

@@ -191,12 +191,10 @@ def _arrays(module: nn.Module) -> list[LiftedArray]:
     for name, parameter in module.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             raise ValueError(f"{name!r} has no shape yet: call the module on data once before it is lifted")
-        if not parameter.is_floating_point():
-            continue
         owner, _, own = name.rpartition(".")
         axes, shape = _axes(owners[owner], own, tuple(parameter.shape))
         value = parameter.detach().cpu().numpy().copy()
-        found.append(LiftedArray(name, value, axes, shape, uses[id(parameter)] > 1))
+        found.append(LiftedArray(name, value, axes, shape, uses[id(parameter)] > 1, floating=parameter.is_floating_point()))
     return found
 
 

@@ -34,6 +34,8 @@ KNOWN = (
 def layers_of_module(module: nn.Module, values: Mapping[str, np.ndarray]) -> list[Layer]:
     """A module as layers, with ``values`` as its parameters, by their names.
 
+    One output per row that ends in ``.squeeze(-1)`` or ``[:, 0]`` is read without that: the layers give (n, 1), not (n,).
+
     Raises: ValueError if it is not made of layers that shrinking knows.
     """
     try:
@@ -42,7 +44,10 @@ def layers_of_module(module: nn.Module, values: Mapping[str, np.ndarray]) -> lis
         raise ValueError(f"shrinking cannot read {type(module).__name__}, whose forward looks at values ({error}): {KNOWN}") from error
     _refuse_changes(module, graph)
     first, output = next(iter(graph.nodes)), next(node for node in graph.nodes if node.op == "output")
-    found = _Reader(module, values).chain(output.args[0], first)
+    end = _with_column(output.args[0])
+    found = _Reader(module, values).chain(end, first)
+    if end is not output.args[0] and not _one_column(found):
+        raise ValueError(f"shrinking cannot read {type(module).__name__}, which takes one of several outputs at its end: {KNOWN}")
     names = [layer.name for layer in with_weights(found)]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -238,6 +243,19 @@ def _state_of(node: Any) -> fx.Node | None:
     graph_module = source.graph.owning_module
     called = source.op == "call_module" and isinstance(graph_module.get_submodule(source.target), nn.LSTM)
     return source if called else None
+
+
+def _with_column(node: Any) -> Any:
+    """(n, 1) of which the node makes (n,); else the node."""
+    squeezes = isinstance(node, fx.Node) and node.target in (torch.squeeze, "squeeze") and (*node.args[1:], *node.kwargs.values()) == (-1,)
+    picks = _is_item(node) and node.args[1] in ((EVERYTHING, 0), (..., 0))
+    return node.args[0] if squeezes or picks else node
+
+
+def _one_column(layers: list[Layer]) -> bool:
+    """What comes out has the shape (n, 1)."""
+    last = list(with_weights(layers))[-1:]
+    return all(layer.weight.shape[-1] == 1 and layer.weight.ndim != 4 for layer in last) and bool(last)
 
 
 def _is_item(node: Any) -> bool:

@@ -88,11 +88,14 @@ def pending(study: Study, size: str, ledger: Ledger, only: Collection[str] = ())
 
 
 def _checked(study: Study, size: str, ledger: Ledger, only: Collection[str]) -> list[Cell]:
-    """``pending``, where each pattern matches a cell, or can match one of a later stage: those that are known are all done or to do."""
+    """The cells ``pending``.
+
+    Raises: ValueError for a pattern that matches no known cell, unless a later stage may follow: all that is known is chosen or done.
+    """
     todo, known = pending(study, size, ledger, only), study.cells(size, done(study, size, ledger))
-    more = bool(todo) and all(_chosen(cell, only) or cell.key in ledger.results for cell in known)
+    may_follow = bool(todo) and all(_chosen(cell, only) or cell.key in ledger.results for cell in known)
     for pattern in only:
-        if not more and not any(fnmatchcase(cell.name, pattern) for cell in known):
+        if not may_follow and not any(fnmatchcase(cell.name, pattern) for cell in known):
             raise ValueError(f"no cell of the study {study.name} has a name like {pattern!r}: give another pattern")
     return todo
 
