@@ -46,6 +46,15 @@ def test_a_file_is_the_network_in_either_language(saved: Path, name: str) -> Non
     assert 0 < len(network.inputs) <= network.num_inputs == 5
 
 
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_inputs_of_another_number_are_refused(saved: Path, name: str) -> None:
+    """JAX would read the last column in place of those that are not there."""
+    network = load(saved, LANGUAGES[name])
+    for width in (network.num_inputs - 1, network.num_inputs + 4):
+        with pytest.raises(ValueError, match=rf"takes {network.num_inputs} inputs and x has {width}"):
+            network(LANGUAGES[name].array(np.zeros((3, width), dtype=np.float32)))
+
+
 def test_a_file_written_again_is_the_same(saved: Path, tmp_path: Path) -> None:
     again = load(saved, in_pyro).save(tmp_path / "again.safetensors")
     one, other = safetensors.numpy.load_file(saved), safetensors.numpy.load_file(again)
@@ -99,6 +108,13 @@ def test_a_program_of_torch_has_the_outputs(saved: Path, tmp_path: Path) -> None
         export(network, tmp_path / "one.pt2", x[:1])
     with pytest.raises(TypeError, match="Pyro's kitchen"):
         export(Network(np.tanh, network.layers, network.inputs, 5), tmp_path / "other.pt2", x)
+
+
+def test_a_program_with_sparse_tensors_is_refused(tmp_path: Path) -> None:
+    shrunk = in_pyro.shrink(by_log_uniform(), "magnitude", fraction=0.3, sparse=1.0)
+    with pytest.raises(ValueError, match="shrink without sparse="):
+        export(shrunk, tmp_path / "small.pt2", torch.as_tensor(X, dtype=torch.float32))
+    assert not list(tmp_path.iterdir())
 
 
 class Boom:

@@ -136,6 +136,10 @@ def _width(layers: Sequence[Layer], width: int) -> int:
             if one != other:
                 raise ValueError(f"a sum has sides of {one} and {other} channels")
             width = one
+        elif isinstance(layer, ChannelsLast):
+            if layer is not layers[0]:
+                raise ValueError("channels change places behind another layer")
+            _reads("the images", layer.channels, width)
         elif isinstance(layer, Elementwise) and layer.name not in ELEMENTWISE:
             raise ValueError(f"there is no function {layer.name!r}")
         elif isinstance(layer, Pool):

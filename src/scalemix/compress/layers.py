@@ -31,7 +31,9 @@ __all__ = [
     "apply_layers",
     "arrays_of",
     "channels_last",
+    "inputs_in",
     "layers_of",
+    "num_inputs",
     "read_as",
     "reads_channels",
     "with_weights",
@@ -89,7 +91,13 @@ class Flatten:
 
 @dataclass(frozen=True)
 class ChannelsLast:
-    """From (n, channel, height, width) to (n, height, width, channel), the first layer of a network that takes its images so."""
+    """From (n, channel, height, width) to (n, height, width, channel), the first layer of a network that takes its images so.
+
+    Attributes:
+        channels: of the images that the network reads, which are chosen behind this layer where it does not read them all.
+    """
+
+    channels: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +147,31 @@ def reads_channels(layer: Layer) -> bool:
     return isinstance(layer, Affine | Channelwise | Residual | Lstm)
 
 
+def num_inputs(layers: Sequence[Layer]) -> int:
+    """Inputs that the network reads: columns, channels, or pixels of a flattened image."""
+    first = next(layer for layer in layers if reads_channels(layer) or isinstance(layer, ChannelsLast))
+    if isinstance(first, ChannelsLast):
+        return first.channels
+    if isinstance(first, Residual):
+        return num_inputs(first.branch if any(map(reads_channels, first.branch)) else first.shortcut)
+    if isinstance(first, Channelwise):
+        return first.scale.size
+    return first.weight.shape[0] if isinstance(first, Lstm) else first.weight.shape[-2]  # type: ignore[union-attr]
+
+
+def inputs_in(layers: Sequence[Layer], x: Any) -> int:
+    """How many inputs x has for a network of these ``layers``."""
+    shape = np.shape(x["x"] if isinstance(x, Mapping) else x)
+    for layer in layers:
+        if isinstance(layer, ChannelsLast):
+            return shape[1]
+        if isinstance(layer, Flatten):
+            return int(np.prod(shape[1:]))
+        if reads_channels(layer):
+            break
+    return shape[-1]
+
+
 def with_weights(layers: Sequence[Layer]) -> Iterator[Affine | Lstm]:
     """The affine and recurrent layers, those within residual blocks too."""
     for layer in layers:
@@ -173,7 +206,9 @@ def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = Non
 
     h, lengths = (x["x"], x["lengths"]) if isinstance(x, Mapping) else (x, None)
     for layer in layers:
-        if inputs is not None and reads_channels(layer):
+        if isinstance(layer, ChannelsLast):
+            h = h.swapaxes(1, 2).swapaxes(2, 3)
+        if inputs is not None and (reads_channels(layer) or isinstance(layer, ChannelsLast)):
             h, inputs = h[..., inputs], None
         if isinstance(layer, Affine):
             w, b = own(layer.weight), own(layer.bias)
@@ -192,19 +227,28 @@ def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = Non
             h = h.reshape((h.shape[0], -1, h.shape[-1])).mean(1)[:, None, None]
         elif isinstance(layer, Pool):
             h = ppl.pool2d(h, layer.size, how=layer.how)
-        elif isinstance(layer, ChannelsLast):
-            h = h.swapaxes(1, 2).swapaxes(2, 3)
-        else:
+        elif isinstance(layer, Flatten):
             h = h.reshape((h.shape[0], -1))
     return h
 
 
-def channels_last(layers: list[Layer]) -> list[Layer]:
-    """Layers of images with the channels first as those with the channels last: rows behind a flattening change places."""
-    if not any(layer.weight.ndim == 4 for layer in with_weights(layers) if isinstance(layer, Affine)):
+def channels_last(layers: list[Layer], *, images: bool = False) -> list[Layer]:
+    """Layers of images with the channels first as those with the channels last: rows behind a flattening change places.
+
+    Args:
+        layers: those with a pooling or a convolution are of images.
+        images: they are, whatever there is.
+
+    Raises: ValueError if nothing before they are flattened says how many channels the images have.
+    """
+    convolutions = (layer.is_convolution for layer in with_weights(layers) if isinstance(layer, Affine))
+    if not (images or any(isinstance(layer, Pool) for layer in layers) or any(convolutions)):
         return layers
-    found: list[Layer] = [ChannelsLast()]
-    channels, flattened = 0, False
+    first = next(layer for layer in layers if reads_channels(layer) or isinstance(layer, Flatten))
+    if isinstance(first, Flatten):
+        raise ValueError("shrinking cannot read a network of images that tells nowhere their channels: begin with a convolution")
+    channels, flattened = num_inputs(layers), False
+    found: list[Layer] = [ChannelsLast(channels)]
     for layer in layers:
         if isinstance(layer, Affine) and flattened and not layer.is_convolution:
             rows = np.arange(layer.weight.shape[0]).reshape(channels, -1).T.reshape(-1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalemix.compress.layer_text import check_layers, described, in_single_precision, read_layers
-from scalemix.compress.layers import Layer
+from scalemix.compress.layers import Layer, inputs_in
 from scalemix.files import replacing, writing
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "load", "save_layers", "unless_all"]
 
-SCHEMA = "scalemix network 1"
+SCHEMA = "scalemix network 2"
 REMEDY = "give a file that Shrunk.save wrote, or write it again"
 
 
@@ -44,7 +44,12 @@ class Network:
     num_inputs: int
 
     def __call__(self, x: Any) -> Any:
-        """The output for x."""
+        """The output for x.
+
+        Raises: ValueError if x has another number of inputs than the network before.
+        """
+        if (found := inputs_in(self.layers, x)) != self.num_inputs:
+            raise ValueError(f"the network takes {self.num_inputs} inputs and x has {found}: give it those of the network it was made from")
         return self.module(x)
 
     @property

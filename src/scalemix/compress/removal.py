@@ -16,9 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from scalemix.compress.layers import ELEMENTWISE, Affine, Channelwise, Elementwise, Layer, Lstm, Residual, reads_channels, with_weights
+from scalemix.compress.layers import (
+    ELEMENTWISE,
+    Affine,
+    ChannelsLast,
+    Channelwise,
+    Elementwise,
+    Layer,
+    Lstm,
+    Residual,
+    num_inputs,
+    with_weights,
+)
 
-__all__ = ["num_inputs", "removed"]
+__all__ = ["removed"]
 
 GATE = 3  # g of i, f, o, g
 
@@ -77,16 +88,6 @@ def removed(layers: Sequence[Layer]) -> tuple[list[Layer], np.ndarray]:
         name = next(with_weights(layers)).name
         raise ValueError(f"nothing is left of the inputs of {name!r}, so the output would be a constant: prune less")
     return _folded(_smaller(steps)), np.flatnonzero(inputs.kept)
-
-
-def num_inputs(layers: Sequence[Layer]) -> int:
-    """Inputs that the first layer with numbers reads: columns, channels, or pixels of a flattened image."""
-    first = next(layer for layer in layers if reads_channels(layer))
-    if isinstance(first, Residual):
-        return num_inputs(first.branch if any(map(reads_channels, first.branch)) else first.shortcut)
-    if isinstance(first, Channelwise):
-        return first.scale.size
-    return first.weight.shape[0] if isinstance(first, Lstm) else first.weight.shape[-2]  # type: ignore[union-attr]
 
 
 def _forward(layers: Sequence[Layer], stream: _Stream, constant: np.ndarray) -> tuple[list[_Step], _Stream, np.ndarray]:
@@ -199,6 +200,8 @@ def _smaller(steps: list[_Step]) -> list[Layer]:
             found += [*_smaller(step.shortcut), *([Channelwise(np.ones(added.size), added)] if added.any() else [])]
         elif isinstance(layer, Residual):
             found.append(Residual(tuple(_folded(_smaller(step.branch))), tuple(_folded(_smaller(step.shortcut)))))
+        elif isinstance(layer, ChannelsLast):
+            found.append(ChannelsLast(int(kept.sum())))
         else:
             found.append(layer)
     return found

@@ -47,7 +47,11 @@ def costs(layers: Sequence[Layer], input_shape: Sequence[int]) -> Costs:
 
     Raises: ValueError if an image becomes smaller than a kernel.
     """
-    shape = _as_read(layers, input_shape)
+    return _costs(layers, _as_read(layers, input_shape))
+
+
+def _costs(layers: Sequence[Layer], shape: tuple[int, ...]) -> Costs:
+    """Of one case in the shape in which the first layer with numbers reads it."""
     size = {3: tuple(shape[:2]), 2: (shape[0], 1)}.get(len(shape), (1, 1))
     counts: list[_Count] = []
     _count(layers, size, counts)
@@ -165,19 +169,17 @@ def report(
     """
     dense = costs(before, input_shape)
     total = sum(int(kept[name].sum()) if name in kept else size for name, size in zip(dense.names, dense.weights, strict=True))
-    shape = _as_read(before, input_shape)
-    without = [layer for layer in after if not isinstance(layer, ChannelsLast)]
-    return Report(dense, costs(without, (*shape[:-1], len(inputs))), total)
+    return Report(dense, _costs(after, (*_as_read(before, input_shape)[:-1], len(inputs))), total)
 
 
 def _as_read(layers: Sequence[Layer], input_shape: Sequence[int]) -> tuple[int, ...]:
     """The shape in which the first weight reads one case: (p,), (T, p) or (height, width, channel)."""
     shape = tuple(int(length) for length in input_shape)
     for layer in layers:
+        if isinstance(layer, ChannelsLast):
+            return (*shape[1:], shape[0])
         if reads_channels(layer):
             break
-        if isinstance(layer, ChannelsLast):
-            shape = (*shape[1:], shape[0])
         if isinstance(layer, Flatten):
             shape = (int(np.prod(shape)),)
     return shape

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalemix.compress.layers import Layer, layers_of
+from scalemix.compress.layers import Layer, layers_of, num_inputs
 from scalemix.compress.network import Network, unless_all
-from scalemix.compress.removal import num_inputs, removed
+from scalemix.compress.removal import removed
 from scalemix.compress.report import Report, report
 from scalemix.compress.rules import Rule
 from scalemix.compress.selection import Pruning, made_of, prune

@@ -8,6 +8,7 @@ import torch
 
 from scalemix.compress import Network
 from scalemix.files import replacing, writing
+from scalemix.pyro.shrinking import Sparse
 
 __all__ = ["export"]
 
@@ -23,8 +24,8 @@ def export(network: Network, path: str | Path, x: torch.Tensor) -> Path:
         path: of the file, which ends in .pt2.
         x: two rows or more as the network takes them, by which it is traced.
 
-    Raises: ValueError for a path that torch does not take, or too few rows; TypeError for a network of the other kitchen; OSError if the
-        file cannot be written.
+    Raises: ValueError for a path that torch does not take, too few rows, or a network with sparse tensors; TypeError for a network of the
+        other kitchen; OSError if the file cannot be written.
     """
     path = Path(path)
     if path.suffix != ".pt2":
@@ -34,6 +35,8 @@ def export(network: Network, path: str | Path, x: torch.Tensor) -> Path:
     module = network.module
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"export takes a network of Pyro's kitchen, whose module is torch's, and this one is a {type(module).__name__}")
+    if any(isinstance(each, Sparse) for each in module.modules()):
+        raise ValueError("torch exports no sparse tensors, and the network has some: shrink without sparse=")
     program = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim("rows")},))
     with writing("the program", path), replacing(path) as temporary, open(temporary, "wb") as file:
         torch.export.save(program, file)

@@ -52,7 +52,7 @@ def layers_of_module(module: nn.Module, values: Mapping[str, np.ndarray]) -> lis
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"shrinking cannot read {type(module).__name__}, which uses {twice[0]!r} twice: {KNOWN}")
-    return channels_last(found)
+    return channels_last(found, images=any(isinstance(each, nn.BatchNorm2d) for each in module.modules()))
 
 
 class _Reader:

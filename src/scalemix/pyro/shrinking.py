@@ -113,11 +113,14 @@ class LastState(nn.Module):
 
 
 def build(layers: Sequence[Layer], inputs: np.ndarray | None, sparse: float = 0.0) -> nn.Module:
-    convolutional = any(isinstance(layer, Affine) and layer.is_convolution for layer in with_weights(layers))
-    permuted = convolutional and not any(isinstance(layer, ChannelsLast) for layer in layers)
-    select = None if inputs is None else Select(inputs, 1 if convolutional else -1)
-    steps, _ = _steps(layers, 0, sparse, select)
-    return nn.Sequential(*([Permute()] if permuted else []), *steps).eval()
+    images = any(isinstance(layer, Affine) and layer.is_convolution for layer in with_weights(layers))
+    first, *rest = layers
+    if isinstance(first, ChannelsLast):  # as torch has them
+        before, steps = [] if inputs is None else [Select(inputs, 1)], _steps(rest, first.channels, sparse)[0]
+    else:
+        select = None if inputs is None else Select(inputs, 1 if images else -1)
+        before, steps = [Permute()] if images else [], _steps(layers, 0, sparse, select)[0]
+    return nn.Sequential(*before, *steps).eval()
 
 
 def _steps(layers: Sequence[Layer], channels: int, sparse: float, select: nn.Module | None = None) -> tuple[list[nn.Module], int]:
