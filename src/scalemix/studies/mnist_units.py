@@ -129,7 +129,7 @@ MNIST_UNITS = Study(
         "VIBNet and structured VBD are one objective, VBD at γ = L/(2N); a gate is kept where μ²/σ² is at least 1.",
         "VIBNet's weights of the KL, 35, 14 and (LeNet-5) 30 times 1/50 000, and of the layers were chosen on training images kept apart.",
         "LeNet-5's weights of the layers lie between two of those runs: 27, 15, 2.2 left 4-9-29, .120 MFLOP; 36, 15, 2 left 3-8-33, .086.",
-        "A plain network of 3 and 9 filters and 30 units, .091 MFLOP, trained from scratch by Adam, errs on 1.2 to 1.4 % of images kept apart.",
+        "A plain network of 3 and 9 filters and 30 units, .091 MFLOP, trained by Adam alone, errs on 1.2 to 1.4 % of images kept apart.",
         "The horseshoe has no slab, τ ~ C⁺(0, 0.001), one λ for all weights out of an input or a unit.",
         "Kept is what has exp E[log τλ] above 0.03, which was chosen, as its learning rates were, on images kept apart, by one draw.",
         "What is judged is the shrunk dense network; r_W and r_N as the paper has them, biases not counted.",
