@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -17,7 +18,8 @@ from untrained_fits import LANGUAGES, X, by_log_uniform
 
 import scalemix.pyro as in_pyro
 from scalemix import compress
-from scalemix.compress import Affine, Channelwise, Elementwise, Lstm, Network, Residual, load, removed
+from scalemix.compress import Affine, ChannelsLast, Channelwise, Elementwise, Flatten, Layer, Lstm, Network, Residual, load, removed
+from scalemix.compress.layers import Images
 from scalemix.compress.network import save_layers
 from scalemix.pyro.exporting import export
 
@@ -53,6 +55,32 @@ def test_inputs_of_another_number_are_refused(saved: Path, name: str) -> None:
     for width in (network.num_inputs - 1, network.num_inputs + 4):
         with pytest.raises(ValueError, match=rf"takes {network.num_inputs} inputs and x has {width}"):
             network(LANGUAGES[name].array(np.zeros((3, width), dtype=np.float32)))
+
+
+FILTERS = Affine("w", np.ones((3, 3, 2, 1)), np.zeros(1))
+SHAPED: dict[str, tuple[list[Layer], int, tuple[int, ...], tuple[int, ...]]] = {
+    "channels last": ([Images(2), FILTERS], 2, (3, 5, 4, 2), (3, 2, 5, 4)),
+    "channels last, as models tell them": ([FILTERS], 2, (3, 5, 4, 2), (3, 2, 5, 4)),
+    "channels first": ([ChannelsLast(2), FILTERS], 2, (3, 2, 5, 4), (3, 5, 4, 2)),
+    "flattened": ([Flatten(), Affine("w", np.ones((40, 1)), np.zeros(1))], 40, (3, 2, 5, 4), (3, 2, 5, 3)),
+    "sequences": ([Lstm("w", "u", np.ones((5, 4, 1)), np.ones((1, 4, 1)), np.zeros((4, 1)))], 5, (3, 4, 5), (3, 5, 4)),
+}
+
+
+@pytest.mark.parametrize("case", SHAPED)
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_inputs_of_every_shape_are_counted(name: str, case: str) -> None:
+    ppl, (layers, count, shape, other) = LANGUAGES[name], SHAPED[case]
+    network = Network(ppl.build(layers, None), tuple(layers), np.arange(count), count)
+    take = network if name == "pyro" else jax.jit(network)  # shapes are known before values are
+    with ppl.engine.precision("float32", "cpu"):
+        assert take(ppl.array(np.zeros(shape, np.float32))).shape[0] == 3
+        with pytest.raises(ValueError, match=f"takes {count} inputs and x has"):
+            take(ppl.array(np.zeros(other, np.float32)))
+        if case == "sequences":
+            assert take({"x": ppl.array(np.zeros(shape, np.float32)), "lengths": ppl.array(np.array([4, 1, 0]))}).shape == (3, 1)
+            with pytest.raises(ValueError, match="takes 5 inputs and x has 4"):
+                take({"x": ppl.array(np.zeros(other, np.float32)), "lengths": ppl.array(np.array([4, 1, 0]))})
 
 
 def test_a_file_written_again_is_the_same(saved: Path, tmp_path: Path) -> None:
@@ -144,8 +172,13 @@ def nested(depth: int) -> dict[str, Any]:
     """So many residual blocks within one another."""
     told: dict[str, Any] = {"kind": "flatten"}
     for _ in range(depth):
-        told = {"kind": "residual", "branch": [told], "shortcut": []}
+        told = block(told)
     return told
+
+
+def block(told: dict[str, Any]) -> dict[str, Any]:
+    """A residual block around a layer."""
+    return {"kind": "residual", "branch": [told], "shortcut": []}
 
 
 def arrays_of(path: Path, change: Callable[[dict[str, np.ndarray]], Any]) -> None:
@@ -177,6 +210,18 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], Any]]] = {
         lambda path: arrays_of(path, lambda arrays: arrays.update({"w2.weight": np.ones((9, 2), np.float32)})),
     ),
     "bias": ("'w1' has a weight", lambda path: arrays_of(path, lambda arrays: arrays.update({"w1.bias": np.ones(11, np.float32)}))),
+    "images_later": (
+        "images begin behind another layer",
+        lambda path: header(path, lambda told: told["layers"].append({"kind": "channels_last", "channels": 1})),
+    ),
+    "images_in_a_block": (
+        "images begin behind another layer",
+        lambda path: header(path, lambda told: told["layers"].insert(0, block({"kind": "images", "channels": 5}))),
+    ),
+    "channels": (
+        "the images have 5.0 channels",
+        lambda path: header(path, lambda told: told["layers"].insert(0, {"kind": "images", "channels": 5.0})),
+    ),
     "infinite": ("num_inputs is inf", lambda path: header(path, lambda told: told.update(num_inputs=float("inf")))),
     "no_whole_number": ("num_inputs is 2.7", lambda path: header(path, lambda told: told.update(num_inputs=2.7))),
     "stride": ("has stride True", lambda path: header(path, lambda told: told["layers"][0].update(stride=True))),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ import scalemix as sm
 import scalemix.numpyro as in_numpyro
 import scalemix.pyro as in_pyro
 from scalemix import models, noise
-from scalemix.compress import Channelwise, costs, load, removed
+from scalemix.compress import Channelwise, costs, removed
 from scalemix.compress import Residual as ResidualLayer
-from scalemix.compress.network import save_layers
 
 IMAGES = torch.as_tensor(RNG.normal(size=(5, 2, 8, 8))).float()
 SEQUENCES = torch.as_tensor(RNG.normal(size=(4, 7, 5))).float()
@@ -197,49 +195,37 @@ class Dense(Twice):
         return self.b(torch.cat([x[:, :1], self.a(x)], 1)[:, :3])
 
 
-class OneBlock(nn.Module):
-    """x + b(a(x)), pooled and flattened: without the block no convolution is left to say that these are images."""
+class Sequence(nn.Module):
+    """An LSTM on x + b(a(x)), or on normalized x."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, normalized: bool = False) -> None:
         super().__init__()
-        self.a, self.b = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 2, 3, padding=1, bias=False)
-        self.pool, self.out = nn.AvgPool2d(2), nn.Linear(32, 3)
+        self.first = nn.BatchNorm1d(5) if normalized else nn.Identity()
+        self.a, self.b = nn.Linear(5, 3), nn.Linear(3, 5)
+        self.lstm, self.out = nn.LSTM(5, 4, batch_first=True), nn.Linear(4, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.out(torch.flatten(self.pool(x + self.b(torch.relu(self.a(x)))), 1))
+        h = self.first(x)
+        return self.out(self.lstm(h + self.b(torch.relu(self.a(h))))[0][:, -1])
 
 
-@pytest.mark.parametrize("without_a_channel", [False, True])
-def test_images_whose_convolutions_all_go(without_a_channel: bool, tmp_path: Path) -> None:
-    torch.manual_seed(3)
-    module = OneBlock().eval()
+def test_a_block_of_sequences_that_goes_leaves_what_it_adds_to_each_column() -> None:
+    """With as many steps as columns, so that a wrong axis fits too."""
+    torch.manual_seed(0)
+    module, x = Sequence().eval(), SEQUENCES[:, :5]
     with torch.no_grad():
         module.b.weight.zero_()
-        if without_a_channel:
-            module.out.weight[:, :16] = 0.0
-    small, layers, inputs = shrunk(module)
-    wanted = module(IMAGES)
-    torch.testing.assert_close(small(IMAGES), wanted, rtol=1e-5, atol=1e-5)
-    assert len(inputs) == (1 if without_a_channel else 2)
-    told = costs(in_pyro.lift(module, {"*.weight": sm.Normal()}).layers({}), (2, 8, 8))
-    assert told.units == (2, 3, 2, 3)
-    path = save_layers(layers, tmp_path / "small.safetensors", inputs=inputs, num_inputs=2)
-    torch.testing.assert_close(load(path, in_pyro)(IMAGES), wanted, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(load(path, in_numpyro)(IMAGES.numpy()), wanted.detach().numpy(), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.Identity()])
-def test_a_batch_normalization_says_how_many_channels_there_are(pool: nn.Module) -> None:
-    module = nn.Sequential(nn.BatchNorm2d(2), pool, nn.Flatten(), nn.Linear(32 if isinstance(pool, nn.AvgPool2d) else 128, 1)).eval()
-    with torch.no_grad():
-        module[0].weight[:] = torch.tensor([2.0, -1.0])
     small, layers, _ = shrunk(module)
-    torch.testing.assert_close(small(IMAGES), module(IMAGES), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(in_numpyro.build(layers, None)(IMAGES.numpy()), module(IMAGES).detach().numpy(), rtol=1e-5, atol=1e-5)
+    assert isinstance(layers[0], Channelwise)
+    torch.testing.assert_close(small(x), module(x), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(in_numpyro.build(layers, None)(x.numpy()), module(x).detach().numpy(), rtol=1e-5, atol=1e-5)
 
 
 REFUSED = {
-    "tells nowhere their channels": partial(nn.Sequential, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(32, 1)),
+    "cannot read Sequence, which normalizes the steps of sequences": lambda: Sequence(normalized=True).eval(),
+    "cannot read Sequential, which normalizes the steps": partial(
+        nn.Sequential, nn.BatchNorm1d(3).eval(), nn.Linear(5, 2), nn.Flatten(), nn.Linear(6, 1)
+    ),
     "uses 'a.weight' twice": Twice,
     "cannot read the layer 'getitem_1'": Dense,
     "cannot read the layer '_0'": partial(nn.Sequential, nn.Flatten(), nn.BatchNorm1d(3).eval(), nn.Linear(3, 1)),

@@ -15,10 +15,12 @@ from scalemix.compress.layers import (
     Channelwise,
     Elementwise,
     Flatten,
+    Images,
     Layer,
     Lstm,
     Pool,
     Residual,
+    every,
     with_weights,
 )
 
@@ -30,6 +32,7 @@ KINDS: dict[str, type] = {
     "channels_last": ChannelsLast,
     "elementwise": Elementwise,
     "flatten": Flatten,
+    "images": Images,
     "lstm": Lstm,
     "pool": Pool,
     "residual": Residual,
@@ -98,6 +101,8 @@ def check_layers(layers: Sequence[Layer], inputs: np.ndarray, num_inputs: int) -
         raise ValueError("it has no weights")
     if twice := next((name for number, name in enumerate(names) if name in names[:number]), None):
         raise ValueError(f"two layers are called {twice!r}")
+    if any(isinstance(layer, Images) for layer in list(every(layers))[1:]):
+        raise ValueError("images begin behind another layer")
     if not _whole(num_inputs, 1):
         raise ValueError(f"num_inputs is {num_inputs!r}, no whole number above 0")
     if inputs.ndim != 1 or inputs.dtype.kind != "i" or np.any(inputs < 0) or np.any(inputs >= num_inputs):
@@ -136,10 +141,10 @@ def _width(layers: Sequence[Layer], width: int) -> int:
             if one != other:
                 raise ValueError(f"a sum has sides of {one} and {other} channels")
             width = one
-        elif isinstance(layer, ChannelsLast):
-            if layer is not layers[0]:
-                raise ValueError("channels change places behind another layer")
-            _reads("the images", layer.channels, width)
+        elif isinstance(layer, Images):
+            if not _whole(layer.channels, 1):
+                raise ValueError(f"the images have {layer.channels!r} channels")
+            _reads("the network of images", layer.channels, width)
         elif isinstance(layer, Elementwise) and layer.name not in ELEMENTWISE:
             raise ValueError(f"there is no function {layer.name!r}")
         elif isinstance(layer, Pool):

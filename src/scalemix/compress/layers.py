@@ -24,6 +24,7 @@ __all__ = [
     "Channelwise",
     "Elementwise",
     "Flatten",
+    "Images",
     "Layer",
     "Lstm",
     "Pool",
@@ -31,9 +32,11 @@ __all__ = [
     "apply_layers",
     "arrays_of",
     "channels_last",
+    "every",
     "inputs_in",
     "layers_of",
     "num_inputs",
+    "of_images",
     "read_as",
     "reads_channels",
     "with_weights",
@@ -90,14 +93,23 @@ class Flatten:
 
 
 @dataclass(frozen=True)
-class ChannelsLast:
-    """From (n, channel, height, width) to (n, height, width, channel), the first layer of a network that takes its images so.
+class Images:
+    """The first layer of a network of images (n, height, width, channel), whatever is left of its convolutions.
 
     Attributes:
-        channels: of the images that the network reads, which are chosen behind this layer where it does not read them all.
+        channels: that the network reads; where it does not read them all, they are chosen here.
     """
 
     channels: int
+
+
+@dataclass(frozen=True)
+class ChannelsLast(Images):
+    """From (n, channel, height, width) to (n, height, width, channel), the first layer of a network that takes its images so.
+
+    Attributes:
+        channels: as of ``Images``.
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +145,7 @@ class Lstm:
     bias: np.ndarray
 
 
-Layer = Affine | Elementwise | Pool | Flatten | ChannelsLast | Channelwise | Residual | Lstm
+Layer = Affine | Elementwise | Pool | Flatten | Images | ChannelsLast | Channelwise | Residual | Lstm
 
 ELEMENTWISE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0.0),
@@ -143,14 +155,16 @@ ELEMENTWISE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def reads_channels(layer: Layer) -> bool:
-    """It holds numbers for each channel of its input; the first that does reads the network's inputs."""
-    return isinstance(layer, Affine | Channelwise | Residual | Lstm)
+    """It knows the channels of its input; the first that does reads the network's inputs."""
+    if isinstance(layer, Residual):
+        return any(map(reads_channels, (*layer.branch, *layer.shortcut)))
+    return isinstance(layer, Images | Affine | Channelwise | Lstm)
 
 
 def num_inputs(layers: Sequence[Layer]) -> int:
     """Inputs that the network reads: columns, channels, or pixels of a flattened image."""
-    first = next(layer for layer in layers if reads_channels(layer) or isinstance(layer, ChannelsLast))
-    if isinstance(first, ChannelsLast):
+    first = next(layer for layer in layers if reads_channels(layer))
+    if isinstance(first, Images):
         return first.channels
     if isinstance(first, Residual):
         return num_inputs(first.branch if any(map(reads_channels, first.branch)) else first.shortcut)
@@ -161,33 +175,31 @@ def num_inputs(layers: Sequence[Layer]) -> int:
 
 def inputs_in(layers: Sequence[Layer], x: Any) -> int:
     """How many inputs x has for a network of these ``layers``."""
-    shape = np.shape(x["x"] if isinstance(x, Mapping) else x)
+    shape, first = np.shape(x["x"] if isinstance(x, Mapping) else x), _first(layers)
+    return int(np.prod(shape[1:])) if isinstance(first, Flatten) else shape[1 if isinstance(first, ChannelsLast) else -1]
+
+
+def _first(layers: Sequence[Layer]) -> Layer | None:
+    """What reads the inputs, or flattens them before they are read."""
+    return next((layer for layer in layers if reads_channels(layer) or isinstance(layer, Flatten)), None)
+
+
+def every(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """The ``layers``, those within residual blocks too."""
     for layer in layers:
-        if isinstance(layer, ChannelsLast):
-            return shape[1]
-        if isinstance(layer, Flatten):
-            return int(np.prod(shape[1:]))
-        if reads_channels(layer):
-            break
-    return shape[-1]
+        yield layer
+        if isinstance(layer, Residual):
+            yield from every((*layer.branch, *layer.shortcut))
 
 
 def with_weights(layers: Sequence[Layer]) -> Iterator[Affine | Lstm]:
     """The affine and recurrent layers, those within residual blocks too."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            yield from with_weights((*layer.branch, *layer.shortcut))
-        elif isinstance(layer, Affine | Lstm):
-            yield layer
+    return (layer for layer in every(layers) if isinstance(layer, Affine | Lstm))
 
 
 def arrays_of(layers: Sequence[Layer]) -> Iterator[np.ndarray]:
     """All arrays of the ``layers``."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            yield from arrays_of((*layer.branch, *layer.shortcut))
-        else:
-            yield from (value for value in vars(layer).values() if isinstance(value, np.ndarray))
+    return (value for layer in every(layers) for value in vars(layer).values() if isinstance(value, np.ndarray))
 
 
 def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = None, arrays: Mapping[int, Any] | None = None) -> Any:
@@ -197,7 +209,7 @@ def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = Non
         ppl: ``scalemix.pyro`` or ``scalemix.numpyro``.
         layers: of the network.
         x: as the network takes it; {"x": (n, T, p), "lengths": (n,)} for padded sequences.
-        inputs: indices of the inputs that the first weight reads; ``None`` for all.
+        inputs: indices of the inputs that the first layer with channels reads; ``None`` for all.
         arrays: arrays of the language by the ``id`` of those of the layers; ``None`` for those of the layers.
     """
 
@@ -208,7 +220,7 @@ def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = Non
     for layer in layers:
         if isinstance(layer, ChannelsLast):
             h = h.swapaxes(1, 2).swapaxes(2, 3)
-        if inputs is not None and (reads_channels(layer) or isinstance(layer, ChannelsLast)):
+        if inputs is not None and reads_channels(layer):
             h, inputs = h[..., inputs], None
         if isinstance(layer, Affine):
             w, b = own(layer.weight), own(layer.bias)
@@ -232,21 +244,26 @@ def apply_layers(ppl: PPL, layers: Sequence[Layer], x: Any, *, inputs: Any = Non
     return h
 
 
-def channels_last(layers: list[Layer], *, images: bool = False) -> list[Layer]:
-    """Layers of images with the channels first as those with the channels last: rows behind a flattening change places.
-
-    Args:
-        layers: those with a pooling or a convolution are of images.
-        images: they are, whatever there is.
+def of_images(layers: Sequence[Layer], *, images: bool = False) -> list[Layer]:
+    """The ``layers``, beginning with ``Images`` if there is a pooling or a convolution, or if ``images`` says that they are of images.
 
     Raises: ValueError if nothing before they are flattened says how many channels the images have.
     """
-    convolutions = (layer.is_convolution for layer in with_weights(layers) if isinstance(layer, Affine))
-    if not (images or any(isinstance(layer, Pool) for layer in layers) or any(convolutions)):
-        return layers
-    first = next(layer for layer in layers if reads_channels(layer) or isinstance(layer, Flatten))
-    if isinstance(first, Flatten):
+    images = images or any(isinstance(layer, Pool) or (isinstance(layer, Affine) and layer.is_convolution) for layer in every(layers))
+    if not images or isinstance(layers[0], Images):
+        return list(layers)
+    if isinstance(_first(layers), Flatten | None):
         raise ValueError("shrinking cannot read a network of images that tells nowhere their channels: begin with a convolution")
+    return [Images(num_inputs(layers)), *layers]
+
+
+def channels_last(layers: list[Layer], *, images: bool = False) -> list[Layer]:
+    """Layers of images with the channels first as those with the channels last: rows behind a flattening change places.
+
+    Raises: ValueError as ``of_images``, which decides whether they are of images.
+    """
+    if len(of_images(layers, images=images)) == len(layers):
+        return layers
     channels, flattened = num_inputs(layers), False
     found: list[Layer] = [ChannelsLast(channels)]
     for layer in layers:

@@ -19,13 +19,14 @@ import numpy as np
 from scalemix.compress.layers import (
     ELEMENTWISE,
     Affine,
-    ChannelsLast,
     Channelwise,
     Elementwise,
+    Images,
     Layer,
     Lstm,
     Residual,
     num_inputs,
+    of_images,
     with_weights,
 )
 
@@ -72,10 +73,11 @@ class _Step:
 
 
 def removed(layers: Sequence[Layer]) -> tuple[list[Layer], np.ndarray]:
-    """The ``layers`` without what is of no effect, and the indices of the inputs that are left.
+    """The ``layers`` without what is of no effect, and the indices of the inputs that are left; those of images begin with ``Images``.
 
     Raises: ValueError if a whole layer goes: then the output does not depend on the input.
     """
+    layers = of_images(layers)
     inputs = _Stream(num_inputs(layers))
     steps, last, _ = _forward(layers, inputs, np.full(inputs.own.size, np.nan))
     everything = np.ones(last.own.size, dtype=bool)
@@ -200,8 +202,8 @@ def _smaller(steps: list[_Step]) -> list[Layer]:
             found += [*_smaller(step.shortcut), *([Channelwise(np.ones(added.size), added)] if added.any() else [])]
         elif isinstance(layer, Residual):
             found.append(Residual(tuple(_folded(_smaller(step.branch))), tuple(_folded(_smaller(step.shortcut)))))
-        elif isinstance(layer, ChannelsLast):
-            found.append(ChannelsLast(int(kept.sum())))
+        elif isinstance(layer, Images):
+            found.append(replace(layer, channels=int(kept.sum())))
         else:
             found.append(layer)
     return found

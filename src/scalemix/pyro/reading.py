@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from scalemix.compress import Affine, Channelwise, Elementwise, Flatten, Layer, Lstm, Pool, Residual
-from scalemix.compress.layers import channels_last, with_weights
+from scalemix.compress.layers import ChannelsLast, channels_last, every, with_weights
 
 __all__ = ["layers_of_module"]
 
@@ -52,7 +52,10 @@ def layers_of_module(module: nn.Module, values: Mapping[str, np.ndarray]) -> lis
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"shrinking cannot read {type(module).__name__}, which uses {twice[0]!r} twice: {KNOWN}")
-    return channels_last(found, images=any(isinstance(each, nn.BatchNorm2d) for each in module.modules()))
+    layers = channels_last(found, images=any(isinstance(each, nn.BatchNorm2d) for each in module.modules()))
+    if _by_step(layers):
+        raise ValueError(f"shrinking cannot read {type(module).__name__}, which normalizes the steps of sequences: {KNOWN}")
+    return layers
 
 
 class _Reader:
@@ -218,6 +221,13 @@ def _is_sum(node: Any) -> bool:
 def _misplaced(step: list[Layer], after: list[Layer]) -> bool:
     """What is flattened has to go into a Linear: nothing else knows its channels."""
     return step == [Flatten()] and any(isinstance(layer, Channelwise | Residual) for layer in _to_weights(after))
+
+
+def _by_step(layers: list[Layer]) -> bool:
+    """A normalization is in front of what takes sequences (n, T, p), so its factors are those of T steps, not of p columns."""
+    kinds = [type(layer) for layer in every(layers)]
+    after = kinds[kinds.index(Channelwise) :] if Channelwise in kinds and ChannelsLast not in kinds else []
+    return Lstm in after or Flatten in after
 
 
 def _to_weights(layers: list[Layer]) -> list[Layer]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from scalemix.compress import Affine, ChannelsLast, Channelwise, Elementwise, Flatten, Layer, Lstm, Pool, Pruning, Residual, Rule, Shrunk
-from scalemix.compress.layers import reads_channels, with_weights
+from scalemix.compress.layers import Images, of_images, reads_channels
 from scalemix.compress.shrinking import shrink as shrink_with
 from scalemix.language import PPL
 from scalemix.posterior import Posterior
@@ -58,15 +58,15 @@ shrink.__doc__ = PPL.shrink.__doc__
 
 
 class Scale(nn.Module):
-    """A factor and a shift of each channel of (n, channel) or (n, channel, height, width)."""
+    """A factor and a shift of each channel of images (n, channel, height, width), or of each column of (n, p) and (n, T, p)."""
 
-    def __init__(self, scale: torch.Tensor, shift: torch.Tensor) -> None:
+    def __init__(self, scale: torch.Tensor, shift: torch.Tensor, *, images: bool) -> None:
         super().__init__()
         self.scale, self.shift = nn.Parameter(scale), nn.Parameter(shift)
+        self.shape = (-1, 1, 1) if images else (-1,)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shape = (-1, *(1,) * (x.ndim - 2))
-        return self.scale.reshape(shape) * x + self.shift.reshape(shape)
+        return self.scale.reshape(self.shape) * x + self.shift.reshape(self.shape)
 
 
 class Sparse(nn.Module):
@@ -113,14 +113,12 @@ class LastState(nn.Module):
 
 
 def build(layers: Sequence[Layer], inputs: np.ndarray | None, sparse: float = 0.0) -> nn.Module:
-    images = any(isinstance(layer, Affine) and layer.is_convolution for layer in with_weights(layers))
-    first, *rest = layers
-    if isinstance(first, ChannelsLast):  # as torch has them
-        before, steps = [] if inputs is None else [Select(inputs, 1)], _steps(rest, first.channels, sparse)[0]
-    else:
-        select = None if inputs is None else Select(inputs, 1 if images else -1)
-        before, steps = [Permute()] if images else [], _steps(layers, 0, sparse, select)[0]
-    return nn.Sequential(*before, *steps).eval()
+    first, *rest = layers = of_images(layers)
+    if not isinstance(first, Images):
+        return nn.Sequential(*_steps(layers, 0, sparse, None if inputs is None else Select(inputs, -1))[0]).eval()
+    order = [] if isinstance(first, ChannelsLast) else [Permute()]
+    select = [] if inputs is None else [Select(inputs, 1)]
+    return nn.Sequential(*order, *select, *_steps(rest, first.channels, sparse)[0]).eval()
 
 
 def _steps(layers: Sequence[Layer], channels: int, sparse: float, select: nn.Module | None = None) -> tuple[list[nn.Module], int]:
@@ -140,7 +138,7 @@ def _steps(layers: Sequence[Layer], channels: int, sparse: float, select: nn.Mod
             branch, channels = _steps(layer.branch, channels, sparse)
             steps.append(Sum(nn.Sequential(*branch), nn.Sequential(*shortcut)))
         elif isinstance(layer, Channelwise):
-            steps.append(Scale(_tensor(layer.scale), _tensor(layer.shift)))
+            steps.append(Scale(_tensor(layer.scale), _tensor(layer.shift), images=channels > 0))
         elif isinstance(layer, Lstm):
             steps.append(LastState(_lstm(layer)))
         elif isinstance(layer, Elementwise):
