@@ -232,8 +232,8 @@ def test_what_the_tests_import_is_declared() -> None:
         ("import scalemix", TORCH | JAX | {"arviz", "matplotlib", "sklearn", "typer", "rich"}),
         ("import scalemix.models, scalemix.inference", TORCH | JAX | {"arviz", "matplotlib"}),
         ("import scalemix.cli", TORCH | JAX | {"arviz", "matplotlib", "sklearn"}),
-        ("import scalemix.pyro", JAX | {"arviz", "matplotlib", "scalemix.numpyro"}),
-        ("import scalemix.numpyro", TORCH | {"arviz", "matplotlib", "scalemix.pyro"}),
+        ("import scalemix.pyro", JAX | {"arviz", "matplotlib", "pandas", "scalemix.comparison", "scalemix.numpyro"}),
+        ("import scalemix.numpyro", TORCH | {"arviz", "matplotlib", "pandas", "scalemix.comparison", "scalemix.pyro"}),
     ],
 )
 def test_a_fresh_import_loads_only_what_it_needs(statement: str, absent: frozenset[str]) -> None:

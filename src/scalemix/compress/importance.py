@@ -15,23 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalemix.checks import check_positive_int
-from scalemix.comparison.canvas import NOISE, SIGNAL, blank_figure, plain
 from scalemix.compress.beliefs import beliefs
 from scalemix.compress.rules import Rule
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from scalemix.posterior import Posterior
 
-__all__ = ["Selection", "draw_importance", "feature_importance", "feature_scores", "importance_height", "select_features"]
+__all__ = ["Selection", "feature_importance", "feature_scores", "select_features"]
 
 Fit = Callable[[Any, Any], "Posterior"]
 FRACTIONS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-MOST_BARS = 40
 
 
 def feature_scores(inclusion_probs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,35 +95,9 @@ class Selection:
 
         Raises: ImportError if matplotlib is not installed.
         """
-        figure = blank_figure(11.0, importance_height(len(self.phi)))
-        left, right = figure.subplots(1, 2)
-        draw_importance(left, self.names, self.phi, self.kept)
-        mean, folds = self.errors.mean(axis=0), len(self.errors)
-        standard_error = self.errors.std(axis=0, ddof=1) / math.sqrt(folds)
-        right.errorbar(100.0 * np.asarray(self.fractions), mean, standard_error, marker="o", color=SIGNAL)
-        right.axvline(100.0 * self.fraction, color=NOISE, lw=1.2)
-        right.set(title="How many to keep", xlabel="columns kept [%] (line: chosen)", ylabel=f"error held out, mean of {folds} folds")
-        plain(right)
-        return figure
+        from scalemix.compress.importance_figure import plot_selection  # figures cost more to load than all the rest
 
-
-def draw_importance(axes: Axes, names: Sequence[str], phi: np.ndarray, kept: np.ndarray) -> None:
-    """A bar for φ of each column, the largest first and at most 40 of them, those whose indices are in ``kept`` in blue."""
-    order = np.argsort(-phi, kind="stable")[:MOST_BARS]
-    places, stays = np.arange(len(order))[::-1], np.isin(order, kept)
-    for mask, color, label in ((stays, SIGNAL, "kept"), (~stays, NOISE, "dropped")):
-        if mask.any():
-            axes.barh(places[mask], phi[order][mask], color=color, height=0.6, label=label)
-    axes.set_yticks(places, [names[k] for k in order])
-    more = "" if len(order) == len(phi) else f", the first {len(order)} of {len(phi)} columns"
-    axes.set(title=f"How much a column matters{more}", xlabel="φ")
-    axes.legend(frameon=False, loc="lower right")
-    plain(axes)
-
-
-def importance_height(num_columns: int) -> float:
-    """Of a figure with ``draw_importance``, inches."""
-    return max(3.6, 1.2 + 0.2 * min(num_columns, MOST_BARS))
+        return plot_selection(self)
 
 
 def select_features(

@@ -262,9 +262,10 @@ def channels_last(layers: list[Layer], *, images: bool = False) -> list[Layer]:
 
     Raises: ValueError as ``of_images``, which decides whether they are of images.
     """
-    if len(of_images(layers, images=images)) == len(layers):
+    first = next(iter(of_images(layers, images=images)), None)
+    if not isinstance(first, Images):
         return layers
-    channels, flattened = num_inputs(layers), False
+    channels, flattened = first.channels, False
     found: list[Layer] = [ChannelsLast(channels)]
     for layer in layers:
         if isinstance(layer, Affine) and flattened and not layer.is_convolution:

@@ -29,11 +29,8 @@ __all__ = ["FitFolder"]
 
 SCHEMA = "scalemix fit 1"
 MANIFEST, DATA, RESULT, RUN = "fit.json", "data.npz", "posterior.nc", "run"
-CLAIM = {
-    "schema": SCHEMA,
-    "data": None,
-    "finished": None,
-}  # stands in the manifest until the rows are written: what says that data.npz is ours
+# Stands in the manifest until the rows are written: what says that data.npz is ours.
+CLAIM = {"schema": SCHEMA, "data": None, "finished": None}
 
 
 class FitFolder:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalemix.comparison.canvas import GRAY, NOISE, SIGNAL, blank_figure, plain
-from scalemix.compress.importance import draw_importance, feature_scores, importance_height
+from scalemix.compress import feature_scores
+from scalemix.compress.importance_figure import plot_importance
 from scalemix.jobs.fit_report import rounded
 from scalemix.page import Page
 
@@ -78,8 +79,7 @@ def shrink_page(
     try:
         page.figure("shrink", _figure(shrunk, data, measured), "What the rule measures, and the units that are left of each layer")
         if (phi := _importance(shrunk.pruning, data, measured)) is not None:
-            figure = blank_figure(7.0, importance_height(len(phi)))
-            draw_importance(figure.subplots(), data.columns, phi, shrunk.inputs)
+            figure = plot_importance(data.columns, phi, shrunk.inputs)
             page.figure("importance", figure, "φ: the mean inclusion probability of the paths from a column to the output, scaled to 0 … 1")
     except ImportError as error:
         page.paragraph(f"No figure: {error}.", caption=True)
@@ -145,8 +145,8 @@ def _draw_measure(axes: Axes, pruning: Pruning, measured: Mapping[str, np.ndarra
         stays = np.broadcast_to(values, mask.shape)
         kept.append(stays[mask])
         dropped.append(stays[~mask])
-    parts = [_within(np.concatenate(each).astype(float), measured) for each in (kept, dropped)]
-    everything = np.concatenate(parts)
+    everything = _within(np.concatenate([*kept, *dropped]).astype(float))
+    parts = np.split(everything, [sum(map(len, kept))])
     label = pruning.rule.name
     positive = everything[everything > 0]
     if len(positive) == len(everything) and len(everything) and everything.max() > SPREAD * everything.min():
@@ -159,12 +159,12 @@ def _draw_measure(axes: Axes, pruning: Pruning, measured: Mapping[str, np.ndarra
     axes.legend(frameon=False, fontsize=9, loc="upper center", ncols=2)
 
 
-def _within(values: np.ndarray, measured: Mapping[str, np.ndarray]) -> np.ndarray:
+def _within(values: np.ndarray) -> np.ndarray:
     """What is infinite stands a tenth of the finite range beyond it: a weight that is 0 in all draws has log α = ∞."""
-    finite = np.concatenate([np.ravel(each)[np.isfinite(np.ravel(each))] for each in measured.values()])
+    finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
     beyond = 0.1 * (high - low) or 1.0
-    return np.clip(values, low - beyond if np.isneginf(values).any() else None, high + beyond)
+    return np.clip(values, low - beyond, high + beyond)
 
 
 def _draw_units(axes: Axes, report: Report) -> None:

@@ -90,30 +90,27 @@ def entries(result: Result) -> list[Entry]:
 
 def verdicts(results: Sequence[Result]) -> list[str]:
     """Whether VBD errs less than every other kind, as Liu et al. (2019) claim: at each width, for each of its two readings."""
-    return [
-        sentence
-        for width in WIDTHS
-        for vbd in ("VBD, per input", "VBD")
-        if (sentence := _beside_the_others(vbd, {method: _errors(results, width, method) for method in METHODS}, width))
-    ]
+    errors: dict[tuple[str, str], list[float]] = {}
+    for result in results:
+        for entry in entries(result):
+            errors.setdefault((entry.column, entry.row), []).append(entry.value)
+    said = [_beside_the_others(f"{width} units", vbd, errors) for width in WIDTHS for vbd in ("VBD, per input", "VBD")]
+    return [sentence for sentence in said if sentence]
 
 
-def _errors(results: Sequence[Result], width: int, method: str) -> list[float]:
-    places = [entry for result in results for entry in entries(result)]
-    return [entry.value for entry in places if (entry.row, entry.column) == (method, f"{width} units")]
-
-
-def _beside_the_others(vbd: str, errors: Mapping[str, Sequence[float]], width: int) -> str:
+def _beside_the_others(width: str, vbd: str, errors: Mapping[tuple[str, str], Sequence[float]]) -> str:
     """Of one width; "" where there are too few fits."""
     found: dict[str, list[str]] = {"Less than": [], "More than": [], "Not shown to differ from": []}
-    for method, others in errors.items():
-        if method.startswith("VBD") or min(len(others), len(errors[vbd])) < 2:
+    ours = errors.get((width, vbd), ())
+    for method in METHODS:
+        others = errors.get((width, method), ())
+        if method.startswith("VBD") or min(len(others), len(ours)) < 2:
             continue
-        apart = difference(errors[vbd], others)
+        apart = difference(ours, others)
         said = "Less than" if apart.below else "More than" if apart.above else "Not shown to differ from"
         found[said].append(f"{method} ({apart.mean:+.2f})")
     parts = [f"{said} {'; '.join(methods)}." for said, methods in found.items() if methods]
-    return f"{width} units, error of {vbd} (difference in points; 95 % intervals, each by itself). {' '.join(parts)}" if parts else ""
+    return f"{width}, error of {vbd} (difference in points; 95 % intervals, each by itself). {' '.join(parts)}" if parts else ""
 
 
 MNIST_DROPOUT = Study(

@@ -26,6 +26,14 @@ PLAIN = {"batch_size": 128, "schedule": "linear", "hold": 0.3, "num_draws": 20}
 
 TEMPERED = "VBD, KL × 2.5"  # for LeNet-5 alone: as small as the paper's
 
+VBD = {
+    "recipe": "vbd",
+    "prior": ["gaussian-uniform", {}],
+    "model": {},
+    "settings": PRUNED_IN_TRAINING,
+    "rule": "log_alpha",
+    "thresholds": [0.0, 1.0],
+}
 METHODS: dict[str, dict[str, Any]] = {
     "VD": {
         "recipe": "variational_dropout",
@@ -35,22 +43,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "rule": "log_alpha",
         "thresholds": [0.0, 1.0],
     },
-    "VBD": {
-        "recipe": "vbd",
-        "prior": ["gaussian-uniform", {}],
-        "model": {},
-        "settings": PRUNED_IN_TRAINING,
-        "rule": "log_alpha",
-        "thresholds": [0.0, 1.0],
-    },
-    TEMPERED: {
-        "recipe": "vbd",
-        "prior": ["gaussian-uniform", {}],
-        "model": {},
-        "settings": {**PRUNED_IN_TRAINING, "kl_weight": 2.5},
-        "rule": "log_alpha",
-        "thresholds": [0.0, 1.0],
-    },
+    "VBD": VBD,
+    TEMPERED: {**VBD, "settings": {**PRUNED_IN_TRAINING, "kl_weight": 2.5}},
     "sBNN": {
         "recipe": "spike_slab",
         "prior": ["spike-and-slab", {"inclusion_prob": 0.5, "slab_scale": 1.0, "spike_scale": 0.0067}],
